@@ -1,0 +1,227 @@
+"""One copy of the base model, read two ways: encoder with the LoRA on, decoder with it off.
+
+Shapes: B batch, T tokens, A anchors, L layers, G key/value heads, K head dim, D model dim.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+from transformers.masking_utils import create_bidirectional_mask
+
+from sac_rag.errors import UnsupportedModelError
+from sac_rag.rope import STATIC_ROPE_TYPES, rotate_half
+
+MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
+"""transformers' model types whose layers the encoder knows how to read."""
+
+Attention = Callable[[Any, Tensor, Tensor | None], tuple[Tensor | None, bool]]
+"""From (config, embeds_BTD, mask_BT) to the layers' (attention mask, is_causal)."""
+
+
+def bidirectional(
+    config: Any, embeds_BTD: Tensor, mask_BT: Tensor | None
+) -> tuple[Tensor | None, bool]:
+    """Let every token see every other of its chunk: the paper's encoder."""
+    mask = create_bidirectional_mask(
+        config=config, inputs_embeds=embeds_BTD, attention_mask=mask_BT
+    )
+    return mask, False  # type: ignore[return-value]
+
+
+def causal(config: Any, embeds_BTD: Tensor, mask_BT: Tensor | None) -> tuple[Tensor | None, bool]:
+    """Let a token see those before it; padding on the right is then never seen."""
+    return None, True
+
+
+ATTENTION: dict[str, Attention] = {"bidirectional": bidirectional, "causal": causal}
+
+
+class Backbone:
+    """A transformers decoder with, if it was given one, a peft LoRA on it.
+
+    Args:
+        model: A ``*ForCausalLM``, or a ``PeftModel`` around one.
+
+    Raises:
+        UnsupportedModelError: If anchors cannot stand in this model; says which layer and why.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.causal_lm: PreTrainedModel = model.get_base_model() if _is_peft(model) else model
+        check_supported(self.causal_lm)
+        self.decoder: Any = self.causal_lm.get_decoder()
+        self.lock = threading.RLock()
+        """Held while the LoRA is switched: one encode or one decode at a time."""
+
+    @property
+    def config(self) -> Any:
+        """The base model's transformers config."""
+        return self.causal_lm.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.causal_lm.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights, and of keys and values."""
+        return self.causal_lm.dtype
+
+    @property
+    def inv_freq(self) -> Tensor:
+        """RoPE frequencies, (K / 2,), in radians per token."""
+        return self.decoder.rotary_emb.inv_freq
+
+    @property
+    def num_layers(self) -> int:
+        """Number of layers L."""
+        return len(self.decoder.layers)
+
+    @property
+    def model_dim(self) -> int:
+        """Width D of the embeddings."""
+        return int(self.config.hidden_size)
+
+    @property
+    def window(self) -> int:
+        """Positions the model was made for, in tokens."""
+        return int(self.config.max_position_embeddings)
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Look embeddings up, (..., T) to (..., T, D)."""
+        return self.decoder.embed_tokens(token_ids.to(self.device))
+
+    @contextmanager
+    def decoding(self) -> Iterator[None]:
+        """Switch the LoRA off: inside, the model is the frozen base model."""
+        with self.lock, self.model.disable_adapter() if _is_peft(self.model) else nullcontext():
+            yield
+
+    def encode(
+        self,
+        embeds_BTD: Tensor,
+        *,
+        positions_BT: Tensor,
+        anchors_BA: Tensor,
+        attention: Attention,
+        mask_BT: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the encoder and keep the anchors' keys and values of every layer.
+
+        No LM head runs, and of the last layer only norm and projections at the anchors.
+
+        Args:
+            embeds_BTD: Token embeddings, anchor marks added.
+            positions_BT: Position ids.
+            anchors_BA: Local indices of the anchors.
+            attention: Who sees whom, see ``ATTENTION``.
+            mask_BT: True at tokens, False at padding (on the right); None if there is none.
+
+        Returns:
+            Keys and values, (B, L, G, A, K) each.
+        """
+        with self.lock:
+            mask, is_causal = attention(self.config, embeds_BTD, mask_BT)
+            rotary = self.decoder.rotary_emb(embeds_BTD, position_ids=positions_BT)
+            recorder = _AnchorRecorder(anchors_BA)
+            hidden_BTD = embeds_BTD
+            for layer in self.decoder.layers[:-1]:
+                hidden_BTD = layer(
+                    hidden_BTD,
+                    attention_mask=mask,
+                    position_ids=positions_BT,
+                    position_embeddings=rotary,
+                    past_key_values=recorder,
+                    use_cache=True,
+                    is_causal=is_causal,
+                )
+            index_BA1 = anchors_BA[..., None]
+            anchor_BAD = hidden_BTD.gather(1, index_BA1.expand(-1, -1, hidden_BTD.shape[-1]))
+            rotary_BAK = [
+                part.expand(hidden_BTD.shape[0], -1, -1).gather(
+                    1, index_BA1.expand(-1, -1, part.shape[-1])
+                )
+                for part in rotary
+            ]
+            last = _project_anchors(self.decoder.layers[-1], anchor_BAD, rotary_BAK)
+        keys, values = zip(*recorder.layers, last, strict=True)
+        return torch.stack(keys, dim=1), torch.stack(values, dim=1)
+
+
+class _AnchorRecorder:
+    """Stands where a layer expects its cache; keeps the anchors only, stores nothing else."""
+
+    def __init__(self, anchors_BA: Tensor) -> None:
+        self.anchors_BA = anchors_BA
+        self.layers: list[tuple[Tensor, Tensor]] = []
+
+    def update(
+        self, keys_BGTK: Tensor, values_BGTK: Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        index = self.anchors_BA[:, None, :, None].expand(
+            -1, keys_BGTK.shape[1], -1, keys_BGTK.shape[3]
+        )
+        self.layers.append((keys_BGTK.gather(2, index), values_BGTK.gather(2, index)))
+        return keys_BGTK, values_BGTK
+
+
+def _project_anchors(
+    layer: Any, anchor_BAD: Tensor, rotary_BAK: list[Tensor]
+) -> tuple[Tensor, Tensor]:
+    attention = layer.self_attn
+    normed_BAD = layer.input_layernorm(anchor_BAD)
+    shape = (*normed_BAD.shape[:2], -1, attention.head_dim)
+    keys_BAGK = attention.k_proj(normed_BAD).view(shape)
+    if hasattr(attention, "k_norm"):  # Qwen3
+        keys_BAGK = attention.k_norm(keys_BAGK)
+    cos, sin = (part[:, None] for part in rotary_BAK)
+    keys_BGAK = keys_BAGK.transpose(1, 2)
+    keys_BGAK = keys_BGAK * cos + rotate_half(keys_BGAK) * sin
+    return keys_BGAK, attention.v_proj(normed_BAD).view(shape).transpose(1, 2)
+
+
+def check_supported(model: PreTrainedModel) -> None:
+    """Refuse a model whose keys cannot be moved exactly, or whose layers we cannot read.
+
+    Raises:
+        UnsupportedModelError: Naming the layer or setting and the reason.
+    """
+    config = model.config
+    if config.model_type not in MODEL_TYPES:
+        raise UnsupportedModelError(
+            f"model type {config.model_type!r} is not supported: its layers "
+            f"({type(model).__name__}) are not known to be plain RoPE attention; "
+            f"use one of {', '.join(MODEL_TYPES)}"
+        )
+    for index, kind in enumerate(getattr(config, "layer_types", None) or []):
+        if kind != "full_attention":
+            raise UnsupportedModelError(
+                f"layer {index} is {kind!r}: an anchor that stands for its neighbours must be "
+                "seen from any distance; use a model with full attention in every layer"
+            )
+    for index, layer in enumerate(model.get_decoder().layers):
+        window = getattr(layer.self_attn, "sliding_window", None)
+        if window is not None:
+            raise UnsupportedModelError(
+                f"layer {index} has a sliding window of {window} tokens: anchors beyond it would "
+                "never be seen; use a model without one (config.sliding_window = None)"
+            )
+    rope_type = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if rope_type not in STATIC_ROPE_TYPES:
+        raise UnsupportedModelError(
+            f"RoPE type {rope_type!r} changes its frequencies with the length of the text, so "
+            f"stored keys cannot be moved; use one of {', '.join(STATIC_ROPE_TYPES)}"
+        )
+
+
+def _is_peft(model: Any) -> bool:
+    return hasattr(model, "peft_config") and hasattr(model, "get_base_model")

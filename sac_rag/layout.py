@@ -1,0 +1,74 @@
+"""Where everything stands: positions of context, anchors, task token and prompt.
+
+Follows the authors' released code (SAC, arXiv:2510.08907): context ids count from 1, globally over
+a text's chunks; anchors sit at local index ``floor((r - 1) / 2) + k * r``; the [LM] task token
+takes the id of the last context token; the prompt goes on from there. Position 0 is free for a
+sink. Nothing else in the library knows these numbers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+SINK_POSITION = 0
+
+
+def context_positions(start: int, num_tokens: int) -> Tensor:
+    """Give the position ids of ``num_tokens`` context tokens that follow ``start`` others.
+
+    >>> context_positions(510, 3).tolist()
+    [511, 512, 513]
+    """
+    return torch.arange(start + 1, start + num_tokens + 1)
+
+
+def task_position(num_context_tokens: int) -> int:
+    """Give the position of the [LM] task token: that of the last context token."""
+    return num_context_tokens
+
+
+def prompt_positions(num_context_tokens: int, num_prompt_tokens: int) -> Tensor:
+    """Give the position ids of the prompt's text, right behind the context.
+
+    >>> prompt_positions(510, 2).tolist()
+    [511, 512]
+    """
+    first = num_context_tokens + 1
+    return torch.arange(first, first + num_prompt_tokens)
+
+
+def midpoint_indices(num_tokens: int, ratio: int) -> Tensor:
+    """Give the local indices of a chunk's anchors: the middle of each run of ``ratio`` tokens.
+
+    A text shorter than half a run keeps its first token, so there is always one anchor.
+
+    >>> midpoint_indices(10, ratio=5).tolist()
+    [2, 7]
+    >>> midpoint_indices(2, ratio=5).tolist()
+    [0]
+    """
+    middle = (ratio - 1) // 2
+    return torch.arange(middle if middle < num_tokens else 0, num_tokens, ratio)
+
+
+def num_anchors(num_tokens: int, ratio: int) -> int:
+    """Count a chunk's anchors (see ``midpoint_indices``).
+
+    >>> num_anchors(510, ratio=5), num_anchors(7, ratio=5), num_anchors(1, ratio=51)
+    (102, 1, 1)
+    >>> num_anchors(8, ratio=5)
+    2
+    """
+    middle = (ratio - 1) // 2
+    return max(1, (num_tokens - 1 - middle) // ratio + 1)
+
+
+def num_anchors_of_text(num_tokens: int, *, ratio: int, chunk_size: int) -> int:
+    """Count the anchors of a text that is cut into chunks of ``chunk_size`` tokens.
+
+    >>> num_anchors_of_text(511, ratio=5, chunk_size=510)
+    103
+    """
+    full, tail = divmod(num_tokens, chunk_size)
+    return full * num_anchors(chunk_size, ratio) + (num_anchors(tail, ratio) if tail else 0)

@@ -1,0 +1,40 @@
+"""Move already rotated keys to other positions (RoPE, arXiv:2104.09864).
+
+Shapes: L layers, G key/value heads, A anchors, K head dimension.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+STATIC_ROPE_TYPES = ("default", "linear", "llama3", "yarn")
+"""RoPE types whose frequencies do not change with the length of the text."""
+
+
+def rotate_half(keys: Tensor) -> Tensor:
+    """Turn the two halves of the last dimension by a right angle, (..., K) to (..., K)."""
+    front, back = keys.chunk(2, dim=-1)
+    return torch.cat((-back, front), dim=-1)
+
+
+def relocate_keys(keys_LGAK: Tensor, *, shift_A: Tensor | int, inv_freq: Tensor) -> Tensor:
+    """Rotate keys as if each anchor had been encoded ``shift`` positions later.
+
+    RoPE turns a key by an angle linear in its position, so moving it is one more turn by
+    ``shift * inv_freq``; values carry no position. A scale that the model puts on its keys
+    (yarn) is already in them and stays.
+
+    Args:
+        keys_LGAK: Rotated keys as the attention layers cached them; the dimension before the
+            last is that of the anchors, those before it are free.
+        shift_A: Distance to move, in tokens, one for all or one per anchor; negative moves back.
+        inv_freq: The model's own ``rotary_emb.inv_freq``, (K / 2,), in radians per token.
+    """
+    device = keys_LGAK.device
+    shift = torch.as_tensor(shift_A, device=device, dtype=torch.float64).reshape(-1, 1)
+    # the angle in float64: at 50,000 tokens float32 has lost its third digit, bfloat16 all of them
+    angle_AK = (shift * inv_freq.to(device=device, dtype=torch.float64)).repeat(1, 2)
+    cos, sin = angle_AK.cos().float(), angle_AK.sin().float()
+    keys = keys_LGAK.float()
+    return (keys * cos + rotate_half(keys) * sin).to(keys_LGAK.dtype)

@@ -1,0 +1,73 @@
+"""Which tokens of a chunk become its anchors (arXiv:2510.08907, section 3 and Table 4).
+
+A selector takes a chunk and a ratio and gives ascending local indices, (A,) int64, as many as
+the uniform choice would, so that every selector costs the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from zlib import crc32
+
+import torch
+from torch import Tensor
+
+from sac_rag.chunking import Chunk
+from sac_rag.errors import ConfigError
+from sac_rag.layout import midpoint_indices, num_anchors
+
+Selector = Callable[[Chunk, int], Tensor]
+
+
+def uniform_midpoint(chunk: Chunk, ratio: int) -> Tensor:
+    """Take the middle token of each run of ``ratio`` tokens: the paper's default."""
+    return midpoint_indices(len(chunk), ratio)
+
+
+def chunk_last(chunk: Chunk, ratio: int) -> Tensor:
+    """Take the chunk's last tokens: the authors' chunk-last-token experiment."""
+    return torch.arange(len(chunk) - num_anchors(len(chunk), ratio), len(chunk))
+
+
+def random_positions(chunk: Chunk, ratio: int) -> Tensor:
+    """Take tokens at random, the same ones whenever the same chunk comes."""
+    seed = crc32(chunk.token_ids.to("cpu", torch.int64).numpy().tobytes(), chunk.start)
+    order = torch.randperm(len(chunk), generator=torch.Generator().manual_seed(seed))
+    return order[: num_anchors(len(chunk), ratio)].sort().values
+
+
+def by_importance(score: Callable[[Chunk], Tensor]) -> Selector:
+    """Make a selector that takes the tokens with the highest scores.
+
+    Args:
+        score: Gives one number per token of a chunk, (T,); higher is kept.
+    """
+
+    def select(chunk: Chunk, ratio: int) -> Tensor:
+        scores_T = score(chunk)
+        if scores_T.shape != (len(chunk),):
+            raise ConfigError(
+                f"the importance scorer gave shape {tuple(scores_T.shape)} for a chunk of "
+                f"{len(chunk)} tokens; it must give one score per token"
+            )
+        return scores_T.topk(num_anchors(len(chunk), ratio)).indices.sort().values.cpu()
+
+    return select
+
+
+SELECTORS: dict[str, Selector] = {
+    "uniform": uniform_midpoint,
+    "random": random_positions,
+    "chunk-last": chunk_last,
+}
+
+
+def selector_named(name: str) -> Selector:
+    """Look a selector up.
+
+    Raises:
+        ConfigError: If no selector has that name.
+    """
+    if name not in SELECTORS:
+        raise ConfigError(f"no selector is called {name!r}; choose from {', '.join(SELECTORS)}")
+    return SELECTORS[name]

@@ -1,0 +1,177 @@
+"""A fictional atlas: documents about places that do not exist, with questions only they can answer.
+
+Names are recombined from syllables and values are drawn at random, so nothing can be known beforehand: an
+answer can only come from the document, in plain or from its anchors. One seed is one world; a share of the
+name combinations is kept for held-out worlds and never written for training.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import phrases
+from phrases import Kind
+from places import FILLERS, KINDS, TOWN
+
+COLOURS = "black blue brown golden green grey pink purple red silver white yellow".split()
+COMPANIONS = tuple(kind for kind in KINDS.values() if kind is not TOWN)
+HELD_OUT_SHARE = 10
+"""One name combination in so many appears in held-out worlds only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How hard a document is to read."""
+
+    says: int = 9
+    """Statements in use per fact."""
+    asks: int = 9
+    """Questions in use per fact."""
+    pronoun: float = 0.25
+    """Chance that a sentence calls its place ``it`` or by its noun."""
+    filler: float = 0.12
+    """Chance of a sentence without a fact after one with a fact."""
+    openings: float = 0.7
+    """Chance that a paragraph opens with a sentence that leads to its place."""
+    facts: int = 0
+    """Facts told of a place at most; 0 tells all of them."""
+    rich: float = 0.35
+    """Chance that a value takes an adjective (``salted butter``) or a second colour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A question with its only answer."""
+
+    question: str
+    answer: str
+    name: str
+    """The place it asks about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One entry of the atlas."""
+
+    title: str
+    text: str
+    questions: list[Question] = field(default_factory=list)
+
+
+class World:
+    """Names and values drawn from one seed; no name is used twice until ``forget``."""
+
+    def __init__(self, seed: int | str, *, held_out: bool = False) -> None:
+        self.rng = random.Random(f"atlas-{seed}")
+        self._held_out = held_out
+        self._taken: set[str] = set()
+
+    def forget(self) -> None:
+        """Free all names, to start another set of documents that are read together."""
+        self._taken.clear()
+
+    def name(self, ends: list[str]) -> str:
+        """Draw a name that is not in use."""
+        while True:
+            start, end = self.rng.randrange(len(phrases.STARTS)), self.rng.randrange(len(ends))
+            name = phrases.STARTS[start] + ends[end]
+            kept_back = (start * 7 + end) % HELD_OUT_SHARE == 0
+            if name not in self._taken and (self._held_out or not kept_back):
+                self._taken.add(name)
+                return name
+
+    def person(self) -> str:
+        """Draw a person's full name."""
+        return f"{self.rng.choice(phrases.GIVEN)} {self.name(phrases.SURNAME_ENDS)}"
+
+    def value(self, kind: str, *, rich: float) -> str:
+        """Draw a value of a kind named in ``phrases.Fact.value``."""
+        rng = self.rng
+        if kind == "person":
+            return self.person()
+        if kind == "place":
+            return self.name(phrases.ENDS)
+        if kind == "year":
+            return str(rng.randrange(1000, 1990))
+        if kind in _MEASURES:
+            low, high, unit = _MEASURES[kind]
+            return f"{rng.randrange(low, high):,}{unit}"
+        if kind == "shade":
+            pair = rng.sample(COLOURS, 2)
+            return " and ".join(pair) if rng.random() < rich else pair[0]
+        word = rng.choice(_WORDS[kind])
+        if kind == "goods" and rng.random() < rich:
+            return f"{rng.choice(phrases.SHADES)} {word}"
+        return word
+
+
+_MEASURES = {
+    "count": (1000, 99_999, ""), "miles": (12, 990, " miles"), "feet": (100, 9_999, " feet"),
+    "acres": (100, 9_999, " acres"),
+}
+_WORDS = {
+    "goods": phrases.GOODS, "animal": phrases.ANIMALS, "fish": phrases.FISH, "tree": phrases.TREES,
+    "stuff": phrases.STUFF, "ore": phrases.ORES, "month": phrases.MONTHS, "day": phrases.DAYS,
+}
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _paragraph(
+    world: World, kind: Kind, name: str, lead: str | None, style: Style
+) -> list[tuple[str, Question | None]]:
+    """Write the sentences about one place, each with the question that it answers."""
+    rng = world.rng
+    call = kind.name.format(n=name)
+    sentences: list[tuple[str, Question | None]] = []
+    if lead is not None and rng.random() < style.openings:
+        sentences.append((kind.opening.format(t=lead, e=call), None))
+    keys = rng.sample(list(kind.facts), len(kind.facts))
+    for key in keys[: style.facts or None]:
+        fact = kind.facts[key]
+        value = world.value(fact.value, rich=style.rich)
+        says = rng.choice(fact.says[: style.says])
+        subject = _capital(call)
+        if sentences and rng.random() < style.pronoun:
+            subject = rng.choice(("It", f"The {kind.noun}"))
+        ask = rng.choice(fact.asks[: style.asks]).format(e=call)
+        question = Question(question=ask, answer=value, name=call)
+        sentences.append((says.format(S=subject, e=call, v=value), question))
+        if rng.random() < style.filler:
+            sentences.append((rng.choice(FILLERS), None))
+    return sentences
+
+
+def write(
+    world: World, count: Callable[[str], int], tokens: int, *, style: Style | None = None
+) -> Document:
+    """Write one entry.
+
+    Args:
+        world: Where names and values come from.
+        count: Number of tokens of a text.
+        tokens: Length to come close to without passing it, in tokens, the title included.
+        style: How hard it is to read; the full difficulty by default.
+    """
+    style = style or Style()
+    title = world.name(phrases.ENDS)
+    text, questions = f"# {title}\n", []
+    left = tokens - count(text)
+    kind, lead = TOWN, None
+    while True:
+        name = title if lead is None else world.name(phrases.ENDS)
+        gap = "\n"
+        for sentence, question in _paragraph(world, kind, name, lead, style):
+            left -= count(gap + sentence)
+            if left < 0:
+                return Document(title=title, text=text, questions=questions)
+            text += gap + sentence
+            gap = " "
+            if question is not None:
+                questions.append(question)
+        lead = title if lead is None or kind is not TOWN else name
+        kind = world.rng.choice(COMPANIONS) if world.rng.random() > 0.1 else TOWN
