@@ -1,0 +1,117 @@
+"""Lay anchors and prompts of a batch out for one decoder pass.
+
+Rows differ in anchors and prompt length, so both are padded on the left and masked. What the
+decoder then reads is ``[anchors][LM][prompt]``; a row without anchors is a plain prompt.
+
+Shapes: B batch, P prompt tokens, M cached tokens, L layers, G heads, A anchors, K head dim, D dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from sac_rag.anchor_cache import AnchorCache
+from sac_rag.backbone import Backbone
+from sac_rag.layout import prompt_positions, task_position
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """One row: the joined anchors, if any, and the plain tokens behind them."""
+
+    token_ids: Sequence[int]
+    """Plain text behind the anchors; at least one token."""
+    anchors: AnchorCache | None = None
+    """Documents, joined and in place."""
+    task_embedding: Tensor | None = None
+    """[LM], (D,), between anchors and text; None where the adapter has none."""
+
+    @property
+    def last_position(self) -> int:
+        """Position id of the last token."""
+        context = self.anchors.num_tokens if self.anchors is not None else -1
+        return context + len(self.token_ids)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layout:
+    """A batch ready for the decoder."""
+
+    cache: DynamicCache
+    """Anchors of all rows, (B, G, A, K) a layer; empty if there are none."""
+    embeds_BPD: Tensor
+    """[LM] and prompt."""
+    mask_BM: Tensor
+    """1 at anchors and tokens, 0 at padding; covers cache and prompt."""
+    positions_BP: Tensor
+    """Position ids of [LM] and prompt; 0 at padding."""
+    ids_BP: Tensor
+    """Token ids of the prompt; padding id at padding and [LM]."""
+
+
+def lay_out(prompts: Sequence[Prompt], *, backbone: Backbone, pad_id: int) -> Layout:
+    """Pad a batch of prompts and their anchors to one shape."""
+    device = backbone.device
+    anchor_mask, cache = _stack_anchors([prompt.anchors for prompt in prompts], backbone)
+    width = max(len(p.token_ids) + (p.task_embedding is not None) for p in prompts)
+    ids_BP = torch.full((len(prompts), width), pad_id)
+    positions_BP = torch.zeros((len(prompts), width), dtype=torch.int64)
+    mask_BP = torch.zeros((len(prompts), width), dtype=torch.int64)
+    for row, prompt in enumerate(prompts):
+        length = len(prompt.token_ids)
+        ids_BP[row, width - length :] = torch.as_tensor(list(prompt.token_ids))
+        context = -1 if prompt.anchors is None else prompt.anchors.num_tokens
+        positions_BP[row, width - length :] = prompt_positions(context, length)
+        mask_BP[row, width - length :] = 1
+        if prompt.task_embedding is not None:
+            positions_BP[row, width - length - 1] = task_position(max(context, 0))
+            mask_BP[row, width - length - 1] = 1
+    embeds_BPD = backbone.embed(ids_BP)
+    for row, prompt in enumerate(prompts):
+        if prompt.task_embedding is not None:
+            spot = width - len(prompt.token_ids) - 1
+            embeds_BPD = embeds_BPD.index_put(
+                (torch.tensor(row, device=device), torch.tensor(spot, device=device)),
+                prompt.task_embedding.to(embeds_BPD),
+            )
+    return Layout(
+        cache=cache,
+        embeds_BPD=embeds_BPD,
+        mask_BM=torch.cat([anchor_mask, mask_BP], dim=1).to(device),
+        positions_BP=positions_BP.to(device),
+        ids_BP=ids_BP.to(device),
+    )
+
+
+def _stack_anchors(
+    anchors: Sequence[AnchorCache | None], backbone: Backbone
+) -> tuple[Tensor, DynamicCache]:
+    """Put the rows' anchors side by side, padded on the left."""
+    cache = DynamicCache(config=backbone.config)
+    counts = [0 if row is None else len(row) for row in anchors]
+    width = max(counts)
+    mask_BA = (torch.arange(width) >= width - torch.tensor(counts)[:, None]).to(torch.int64)
+    if width == 0:
+        return mask_BA, cache
+    where = {"device": backbone.device, "dtype": backbone.dtype}
+    present = [(row, width - len(row)) for row in anchors if row is not None]
+    for layer in range(backbone.num_layers):
+        _, heads, _, head_dim = present[0][0].keys.shape
+        pair = []
+        for kind in ("keys", "values"):
+            rows = [
+                torch.zeros(heads, width, head_dim, **where)
+                if row is None
+                else torch.nn.functional.pad(
+                    getattr(row, kind)[layer].to(**where), (0, 0, width - len(row), 0)
+                )
+                for row in anchors
+            ]
+            pair.append(torch.stack(rows))
+        cache.update(pair[0], pair[1], layer)
+    return mask_BA, cache

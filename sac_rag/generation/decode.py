@@ -1,0 +1,173 @@
+"""Answer a batch of prompts: prefill by hand, then transformers' own ``generate``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import StoppingCriteria, StoppingCriteriaList
+
+from sac_rag.backbone import Backbone
+from sac_rag.errors import GenerationCancelledError
+from sac_rag.generation.assemble import Layout, Prompt, lay_out
+from sac_rag.generation.params import GenerationParams
+from sac_rag.generation.text import TextStream
+from sac_rag.tokens import Tokens
+
+OnText = Callable[[int, str], None]
+"""Called with (row, piece of text) as soon as the piece may be shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """One row's answer and what it took."""
+
+    text: str
+    token_ids: list[int]
+    """Generated tokens, the end token included."""
+    finish_reason: str
+    """``stop`` (end token or stop text) or ``length``."""
+    stop_reason: str | None
+    """The stop text that ended it, if one did."""
+    prefill_s: float
+    """Seconds from the laid-out request to its first token."""
+    decode_s: float
+    """Seconds from the first token to the last."""
+    cache_bytes: int
+    """Keys and values that the decoder started from, in bytes (this row, padding apart)."""
+
+
+class _Watcher(StoppingCriteria):
+    """Sees every new token: feeds the text streams, keeps the clock, stops rows and runs."""
+
+    def __init__(
+        self, streams: Sequence[TextStream], on_text: OnText | None, cancel: threading.Event | None
+    ) -> None:
+        self._streams = streams
+        self._on_text = on_text
+        self._cancel = cancel
+        self.first_token_at: float | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:  # type: ignore[override]
+        newest = input_ids[:, -1].tolist()
+        if self.first_token_at is None:
+            self.first_token_at = time.perf_counter()
+        if self._cancel is not None and self._cancel.is_set():
+            raise GenerationCancelledError("the caller stopped this generation")
+        for row, (stream, token_id) in enumerate(zip(self._streams, newest, strict=True)):
+            if stream.finish_reason is None:
+                self._show(row, stream.push(token_id))
+        done = [stream.finish_reason is not None for stream in self._streams]
+        return torch.tensor(done, device=input_ids.device)
+
+    def finish(self) -> None:
+        for row, stream in enumerate(self._streams):
+            self._show(row, stream.finish())
+
+    def _show(self, row: int, piece: str) -> None:
+        if piece and self._on_text is not None:
+            self._on_text(row, piece)
+
+
+@torch.inference_mode()
+def complete(
+    prompts: Sequence[Prompt],
+    *,
+    backbone: Backbone,
+    tokens: Tokens,
+    params: GenerationParams,
+    on_text: OnText | None = None,
+    cancel: threading.Event | None = None,
+) -> list[Completion]:
+    """Generate an answer to each prompt, all in one batch, with the LoRA off.
+
+    Args:
+        prompts: Rows, any mixture of anchor counts and lengths.
+        backbone: The model.
+        tokens: Its tokenizer.
+        params: Settings, the same for all rows.
+        on_text: Told of every piece of text.
+        cancel: When set, generation stops at the next token.
+
+    Raises:
+        GenerationCancelledError: If ``cancel`` was set.
+    """
+    streams = [TextStream(tokens, stop=params.stop) for _ in prompts]
+    watcher = _Watcher(streams, on_text, cancel)
+    with backbone.decoding(), _seeded(params.seed):
+        if cancel is not None and cancel.is_set():
+            raise GenerationCancelledError("the caller stopped this generation before it began")
+        began = time.perf_counter()
+        layout = lay_out(prompts, backbone=backbone, pad_id=tokens.pad_id)
+        _prefill(backbone, layout)
+        num_cached = layout.mask_BM.shape[1] - 1
+        ids_BM = torch.full_like(layout.mask_BM, tokens.pad_id)
+        ids_BM[:, layout.mask_BM.shape[1] - layout.ids_BP.shape[1] :] = layout.ids_BP
+        positions_BM = torch.zeros_like(layout.mask_BM)
+        positions_BM[:, num_cached + 1 - layout.ids_BP.shape[1] :] = layout.positions_BP
+        backbone.causal_lm.generate(  # type: ignore[operator]
+            input_ids=ids_BM,
+            attention_mask=layout.mask_BM,
+            position_ids=positions_BM,
+            past_key_values=layout.cache,
+            generation_config=params.to_config(eos_ids=tokens.eos_ids, pad_id=tokens.pad_id),
+            stopping_criteria=StoppingCriteriaList([watcher]),
+        )
+        watcher.finish()
+        ended = time.perf_counter()
+    first = watcher.first_token_at or ended
+    return [
+        Completion(
+            text=stream.text,
+            token_ids=stream.token_ids,
+            finish_reason=stream.finish_reason or "length",
+            stop_reason=stream.stop_reason,
+            prefill_s=first - began,
+            decode_s=ended - first,
+            cache_bytes=_bytes_of(prompt, backbone),
+        )
+        for stream, prompt in zip(streams, prompts, strict=True)
+    ]
+
+
+def _prefill(backbone: Backbone, layout: Layout) -> None:
+    """Read [LM] and prompt, all but the last token, which ``generate`` reads itself.
+
+    By hand because [LM] is an embedding and no vocabulary row, and because it skips the LM head.
+    """
+    num_tokens = layout.embeds_BPD.shape[1] - 1
+    if num_tokens == 0:
+        return
+    backbone.decoder(
+        inputs_embeds=layout.embeds_BPD[:, :num_tokens],
+        attention_mask=layout.mask_BM[:, :-1],
+        position_ids=layout.positions_BP[:, :num_tokens],
+        past_key_values=layout.cache,
+        use_cache=True,
+    )
+
+
+def _bytes_of(prompt: Prompt, backbone: Backbone) -> int:
+    """What stands in the cache for this row when the first token comes, in bytes."""
+    config = backbone.config
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    per_token = 2 * backbone.num_layers * config.num_key_value_heads * head_dim
+    num_anchors = 0 if prompt.anchors is None else len(prompt.anchors)
+    num_cached = num_anchors + len(prompt.token_ids) + (prompt.task_embedding is not None)
+    return num_cached * per_token * backbone.dtype.itemsize
+
+
+@contextmanager
+def _seeded(seed: int | None):
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
