@@ -1,0 +1,210 @@
+"""What was trained, on disk and on a model: LoRA, embeddings, and the config that fits them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download, upload_folder
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from sac_rag.adapter.config import BaseIdentity, SACConfig
+from sac_rag.anchor_cache import FORMAT_VERSION
+from sac_rag.backbone import Backbone, check_supported
+from sac_rag.config import CompressConfig
+from sac_rag.errors import AdapterMismatchError, CheckpointFormatError
+from sac_rag.methods import SAC
+from sac_rag.prompts import PromptFormat
+
+EMBEDDINGS_FILE = "sac_embeddings.safetensors"
+FILES = ("adapter_config.json", "adapter_model.safetensors", "sac_config.json", EMBEDDINGS_FILE)
+
+
+class Adapter:
+    """A compression method on a model, with the settings that belong to it.
+
+    Args:
+        method: The method, its backbone carrying the LoRA.
+        config: What it says about itself.
+    """
+
+    def __init__(self, method: SAC, config: SACConfig) -> None:
+        self.method = method
+        self.config = config
+        self.method.fingerprint = self.fingerprint()
+
+    @classmethod
+    def create(
+        cls,
+        model: PreTrainedModel,
+        *,
+        compress: CompressConfig,
+        lora: LoraConfig,
+        prompt: PromptFormat | None = None,
+        base_model: str | None = None,
+    ) -> Adapter:
+        """Put a fresh adapter on a base model, ready to be trained.
+
+        Args:
+            model: The base; its weights stay as they are.
+            compress: Ratio, chunk size and the rest.
+            lora: Rank and modules of the encoder's LoRA.
+            prompt: How documents and questions are written; the paper's format by default.
+            base_model: Where the base was loaded from; by default what the model says.
+        """
+        check_supported(model)
+        config = SACConfig(
+            base=BaseIdentity.of(model),
+            base_model=base_model or str(model.config.name_or_path),
+            compress=compress,
+            prompt=prompt or PromptFormat(),
+        )
+        peft_model = get_peft_model(model, lora, autocast_adapter_dtype=False)  # type: ignore[arg-type]
+        return cls(SAC(Backbone(peft_model), compress), config)
+
+    @classmethod
+    def plain(cls, model: PreTrainedModel, *, prompt: PromptFormat | None = None) -> Adapter:
+        """Read a base model as it is: every token an anchor, causal, nothing learned.
+
+        Its caches are the model's own keys and values, whole and reusable.
+        """
+        compress = CompressConfig(
+            ratio=1, chunk_size=510, attention="causal", anchor_embedding="none"
+        )
+        config = SACConfig(
+            base=BaseIdentity.of(model),
+            base_model=str(model.config.name_or_path),
+            compress=compress,
+            prompt=prompt or PromptFormat(),
+            task_token=False,
+        )
+        return cls(SAC(Backbone(model), compress), config)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: str | Path,
+        *,
+        model: PreTrainedModel,
+        ratio: int | None = None,
+        local_files_only: bool | None = None,
+    ) -> Adapter:
+        """Load an adapter from a folder or the hub onto its base model.
+
+        Args:
+            path_or_id: A folder that ``save_pretrained`` wrote, or a hub id.
+            model: The base it was trained for.
+            ratio: The ratio that is wanted; None takes the adapter's.
+            local_files_only: Never ask the hub.
+
+        Raises:
+            CheckpointFormatError: If files are missing or damaged.
+            AdapterMismatchError: If base or ratio are not the adapter's.
+        """
+        folder = fetch_adapter(path_or_id, local_files_only=local_files_only)
+        config = SACConfig.load(folder)
+        config.base.check_fits(
+            BaseIdentity.of(model), where=str(path_or_id), base_model=config.base_model
+        )
+        if ratio is not None and ratio != config.compress.ratio:
+            raise AdapterMismatchError(
+                f"asked for ratio {ratio}, the adapter in {path_or_id} was trained for ratio "
+                f"{config.compress.ratio}; leave ratio out, or give an adapter for {ratio}"
+            )
+        peft_model = PeftModel.from_pretrained(
+            model,  # type: ignore[arg-type]
+            str(folder),
+            autocast_adapter_dtype=False,
+            torch_device=str(model.device),
+        ).eval()
+        method = SAC(Backbone(peft_model), config.compress)
+        _fill(method, folder / EMBEDDINGS_FILE)
+        return cls(method.requires_grad_(False).to(model.dtype), config)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The model the adapter is on."""
+        return self.method.backbone
+
+    def fingerprint(self) -> str:
+        """Hash base model, adapter, settings, precision and format: caches join only within it."""
+        digest = sha256()
+        config = asdict(replace(self.config, base_model=""))
+        note = (FORMAT_VERSION, sorted(config.items()), str(self.backbone.dtype))
+        digest.update(repr(note).encode())
+        for name, tensor in sorted(self._tensors().items()):
+            raw = tensor.detach().to("cpu").contiguous()
+            digest.update(f"{name}{tuple(raw.shape)}{raw.dtype}".encode())
+            digest.update(raw.reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the adapter: a peft folder, ``sac_config.json`` and the embeddings."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if isinstance(self.backbone.model, PeftModel):
+            self.backbone.model.save_pretrained(str(folder))
+            (folder / "README.md").unlink(missing_ok=True)  # peft's empty card
+        save_file(self._embeddings(), folder / EMBEDDINGS_FILE)
+        self.config.save(folder)
+
+    def push_to_hub(self, repo_id: str, *, folder: str | Path, **hub: Any) -> Any:
+        """Write the adapter to a folder and upload it (keywords as ``upload_folder`` takes)."""
+        self.save_pretrained(folder)
+        return upload_folder(repo_id=repo_id, folder_path=str(folder), **hub)
+
+    def _embeddings(self) -> dict[str, Tensor]:
+        return {name: tensor.cpu().contiguous() for name, tensor in self.method.state_dict().items()}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        model = self.backbone.model
+        lora = get_peft_model_state_dict(model) if isinstance(model, PeftModel) else {}
+        return {**lora, **self._embeddings()}
+
+
+def fetch_adapter(path_or_id: str | Path, *, local_files_only: bool | None = None) -> Path:
+    """Find an adapter's folder: as given, or downloaded from the hub.
+
+    Raises:
+        CheckpointFormatError: If a file of it is missing.
+    """
+    folder = Path(path_or_id)
+    if not folder.is_dir():
+        if folder.is_absolute() or str(path_or_id).startswith("."):
+            raise CheckpointFormatError(
+                f"no adapter folder at {path_or_id}; give the folder that `save_pretrained` wrote"
+            )
+        folder = Path(
+            snapshot_download(
+                str(path_or_id),
+                allow_patterns=list(FILES),
+                local_files_only=bool(local_files_only),
+            )
+        )
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise CheckpointFormatError(
+            f"the adapter in {path_or_id} lacks {', '.join(missing)}; give the folder that "
+            "`save_pretrained` wrote, or import a released checkpoint with "
+            "`sac-rag import-checkpoint`"
+        )
+    return folder
+
+
+def _fill(method: SAC, path: Path) -> None:
+    stored = load_file(path)
+    for name, wanted in method.state_dict().items():
+        found = stored.get(name)
+        if found is None or found.shape != wanted.shape:
+            shape = None if found is None else tuple(found.shape)
+            raise CheckpointFormatError(
+                f"{path}: {name} should have shape {tuple(wanted.shape)}, found {shape}; "
+                "the embeddings do not fit the ratio and chunk size of sac_config.json"
+            )
+    method.load_state_dict(stored)
