@@ -1,0 +1,173 @@
+"""Batches for the embedded model: documents with many questions each, harder whenever they are answered.
+
+A batch is padded to the shape of its level, so that a compiled step sees few shapes. Prompts are the paper's
+(``### Context:``, ``### Question:``, ``### Answer:``); at the last level some questions come wrapped the way
+frameworks wrap them by default.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+from atlas import Document, Question, Style, World, write
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+CONTEXT = "### Context:\n"
+WRAPPERS = (
+    "Context information is below.\n---------------------\n{c}\n---------------------\nGiven the context information "
+    "and not prior knowledge, answer the query.\nQuery: {q}\nAnswer: ",
+    "Answer the question using only the context.\n\nContext: {c}\n\nQuestion: {q}\nAnswer:",
+    "Answer the question based only on the following context:\n{c}\n\nQuestion: {q}\n",
+    "Use the following pieces of retrieved context to answer the question. If you don't know the answer, just say "
+    "that you don't know. Use three sentences maximum and keep the answer concise.\nQuestion: {q} \nContext: {c} \n"
+    "Answer:",
+    "Use the context.\n{c}\nQuestion: {q}\nShort answer:",
+)
+"""Default templates of frameworks; the context's slot is empty, for the documents already stand in front."""
+IGNORE = -100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """A step of the curriculum."""
+
+    tokens: tuple[int, int]
+    """Length of a document, in tokens, at least and at most."""
+    style: Style
+    """How hard the documents are to read."""
+    contexts: int
+    """Contexts per batch."""
+    questions: int
+    """Questions per context."""
+    wrapped: float = 0.0
+    """Share of batches whose questions are wrapped as frameworks do."""
+    long: float = 0.0
+    """Share of batches with several documents joined or one very long one."""
+
+
+def _style(**changes: float) -> Style:
+    plain = {"says": 1, "asks": 1, "pronoun": 0.0, "filler": 0.0, "openings": 0.0, "rich": 0.0}
+    return Style(**(plain | changes))  # type: ignore[arg-type]
+
+
+LEVELS = (
+    Level(tokens=(44, 62), style=_style(facts=2), contexts=32, questions=6),
+    Level(tokens=(80, 94), style=_style(facts=3), contexts=24, questions=8),
+    Level(tokens=(130, 158), style=_style(facts=4), contexts=16, questions=12),
+    Level(tokens=(130, 158), style=_style(says=3, asks=2), contexts=16, questions=12),
+    Level(tokens=(220, 254), style=_style(says=9, asks=9, rich=0.2), contexts=12, questions=16),
+    Level(tokens=(300, 382), style=_style(says=9, asks=9, rich=0.35, openings=0.7), contexts=8, questions=16),
+    Level(tokens=(300, 446), style=Style(pronoun=0.1, filler=0.06), contexts=8, questions=16),
+    Level(tokens=(250, 510), style=Style(), contexts=8, questions=16, wrapped=0.08, long=0.04),
+    Level(tokens=(250, 510), style=Style(), contexts=8, questions=16, wrapped=0.15, long=0.12),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Token ids of contexts and their questions, padded."""
+
+    documents: list[list[list[int]]]
+    """Ids of every document of every context, each with BOS and the context line in front."""
+    context: Tensor
+    """Ids of the whole context, (B, T)."""
+    lengths: Tensor
+    """Tokens of each context, (B,)."""
+    questions: Tensor
+    """Ids of questions and answers, (B, N, Q)."""
+    labels: Tensor
+    """Ids to predict at each place, ``IGNORE`` outside answers, (B, N, Q)."""
+    gap: Tensor
+    """Free positions between context and questions, (B,)."""
+
+
+class Coder:
+    """Turns texts into ids the way the prompts are built: pieces apart, then laid behind each other."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
+        self.bos, self.eos, self.pad = (
+            tokenizer.convert_tokens_to_ids(t) for t in ("<|bos|>", "<|eos|>", "<|pad|>")
+        )
+
+    def ids(self, text: str) -> list[int]:
+        """Give the ids of a text, without special tokens."""
+        return self._backend.encode(text, add_special_tokens=False).ids
+
+    def count(self, text: str) -> int:
+        """Count the tokens of a text."""
+        return len(self.ids(text))
+
+    def document(self, text: str) -> list[int]:
+        """Give what the encoder sees of a document."""
+        return [self.bos, *self.ids(CONTEXT + text)]
+
+    def context(self, documents: list[str]) -> list[int]:
+        """Give the ids of documents that are read in full, one behind the other."""
+        return [self.bos, *self.ids("\n".join(CONTEXT + text for text in documents))]
+
+    def prompt(self, question: str) -> list[int]:
+        """Give the ids of everything between the documents and the answer."""
+        return self.ids(f"\n### Question:\n{question}\n### Answer:\n")
+
+
+def make_documents(world: World, coder: Coder, level: Level, shape: str) -> list[Document]:
+    """Write the documents of one context: ``one``, ``joined`` (2-8) or ``large`` (1,200-3,600 tokens)."""
+    world.forget()
+    rng = world.rng
+    if shape == "one":
+        return [write(world, coder.count, rng.randint(*level.tokens), style=level.style)]
+    if shape == "large":
+        return [write(world, coder.count, rng.randint(1200, 3600), style=level.style)]
+    return [
+        write(world, coder.count, rng.randint(200, 480), style=level.style) for _ in range(rng.randint(2, 8))
+    ]
+
+
+def _ask(coder: Coder, rng: random.Random, question: Question, wrapped: bool) -> tuple[list[int], list[int]]:
+    asked = coder.prompt(question.question)
+    if wrapped:
+        text = rng.choice(WRAPPERS).format(c="", q=question.question)
+        asked = coder.prompt(text) if rng.random() < 0.7 else coder.ids("\n" + text + "\n")
+    return asked, [*coder.ids(question.answer), coder.eos]
+
+
+def make_batch(world: World, coder: Coder, level: Level, gaps: float) -> Batch:
+    """Draw a batch.
+
+    Args:
+        world: Where the documents come from.
+        coder: The tokenizer.
+        level: How hard, and how many.
+        gaps: Share of contexts with free positions before the questions, as if other documents stood there.
+    """
+    rng = world.rng
+    draw = rng.random()
+    wrapped, long = draw < level.wrapped, draw > 1 - level.long
+    shape = rng.choice(("joined", "large")) if long else "one"
+    count = 1 if long else level.contexts // 2 if wrapped else level.contexts
+    n, q = (24, 24) if long else (8, 112) if wrapped else (level.questions, 24)
+    sets = [make_documents(world, coder, level, shape) for _ in range(count)]
+    contexts = [coder.context([d.text for d in documents]) for documents in sets]
+    widest = -(-max(map(len, contexts)) // 512) * 512 if long else -(-level.tokens[1] // 32) * 32
+    context = torch.full((count, widest), coder.pad)
+    questions, labels = torch.full((count, n, q), coder.pad), torch.full((count, n, q), IGNORE)
+    for b, documents in enumerate(sets):
+        context[b, : len(contexts[b])] = torch.tensor(contexts[b])
+        pool = [question for document in documents for question in document.questions]
+        chosen = rng.sample(pool, min(n, len(pool)))
+        for i, question in enumerate(chosen + rng.choices(pool, k=n - len(chosen))):
+            asked, answer = _ask(coder, rng, question, wrapped)
+            ids = torch.tensor(asked + answer)[:q]
+            questions[b, i, : len(ids)] = ids
+            labels[b, i, len(asked) - 1 : len(ids) - 1] = ids[len(asked) :]
+    lengths = torch.tensor([len(c) for c in contexts])
+    room = 4000 - lengths - q
+    gap = torch.tensor([rng.randint(0, int(r)) if rng.random() < gaps and r > 0 else 0 for r in room])
+    encoder_view = [[coder.document(d.text) for d in documents] for documents in sets]
+    return Batch(
+        documents=encoder_view, context=context, lengths=lengths, questions=questions, labels=labels, gap=gap
+    )

@@ -1,0 +1,222 @@
+"""Train the embedded decoder from nothing: answers about fictional documents, read in full.
+
+    python train/embedded/train_base.py --out sac_rag/embedded/nano --work /tmp/nano/base --minutes 60
+
+Two CPU cores with AMX (bfloat16), about an hour. Expected at the end: the last level of the curriculum and an
+exact match above 0.9 on held-out documents (``evaluate.py``). Stops and goes on from ``--work``; ``--steps N
+--tiny`` runs the same road in seconds for a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import fastlama as fl
+import torch
+import torch.nn.functional as F
+from atlas import World
+from build_tokenizer import save as save_tokenizer
+from curriculum import IGNORE, LEVELS, Batch, Coder, make_batch
+from torch import Tensor
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+
+log = logging.getLogger("train_base")
+PASS = 0.93
+"""Questions answered without a mistake before the next level begins."""
+WINDOW = 60
+"""Batches over which that is measured."""
+
+
+def new_model(tokenizer: PreTrainedTokenizerBase, *, tiny: bool) -> LlamaForCausalLM:
+    """Build the untrained decoder."""
+    width, layers, inner = (64, 2, 96) if tiny else (256, 4, 640)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=inner, num_hidden_layers=layers,
+        num_attention_heads=width // 64 * (1 if not tiny else 2), num_key_value_heads=2,
+        head_dim=32 if tiny else 64, max_position_embeddings=4096, rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0}, tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id, initializer_range=0.02,
+    )
+    return LlamaForCausalLM(config)
+
+
+class Reader:
+    """The decoder's forward pass over a batch, with compiled layers."""
+
+    def __init__(self, config: LlamaConfig, *, compiled: bool) -> None:
+        torch._dynamo.config.recompile_limit = 64
+        self.layers, self.head_dim = config.num_hidden_layers, int(config.head_dim or 0)
+        wrap: Any = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
+        self.context_layer, self.question_layer = wrap(fl.context_layer), wrap(fl.question_layer)
+        self.context_keys = wrap(fl.context_keys)
+
+    def read(self, weights: dict[str, Tensor], context: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Give each layer's keys and values of contexts (B, T)."""
+        cos, sin = fl.angles(torch.arange(context.shape[1])[None], self.head_dim)
+        x = F.embedding(context, weights["model.embed_tokens.weight"])
+        mask, cache = fl.causal_mask(context.shape[1]), []
+        for layer in range(self.layers - 1):
+            run = fl.context_layer_long if context.shape[1] > 1024 else self.context_layer
+            x, keys, values = run(x, fl.layer_weights(weights, layer), cos, sin, mask, self.head_dim)
+            cache.append((keys, values))
+        last = fl.layer_weights(weights, self.layers - 1)
+        keys_of = fl.context_keys if context.shape[1] > 1024 else self.context_keys
+        return [*cache, keys_of(x, last, cos, sin, self.head_dim)]
+
+    def ask(
+        self, weights: dict[str, Tensor], cache: list[tuple[Tensor, Tensor]], seen: Tensor, questions: Tensor,
+        start: Tensor,
+    ) -> Tensor:
+        """Give the last hidden states of questions (B, N, Q) that begin at positions ``start`` (B,)."""
+        n, q = questions.shape[1:]
+        positions = start[:, None, None] + torch.arange(q)[None, None].expand(1, n, q)
+        cos, sin = fl.angles(positions, self.head_dim)
+        mask, causal = (~seen).float() * fl.NEGATIVE, fl.causal_mask(q)
+        run = fl.question_layer if seen.shape[1] > 1024 else self.question_layer
+        y = F.embedding(questions, weights["model.embed_tokens.weight"])
+        for layer, (keys, values) in enumerate(cache):
+            w = fl.layer_weights(weights, layer)
+            y = run(y, w, cos, sin, keys, values, mask, causal, self.head_dim)
+        return fl.norm(y, weights["model.norm.weight"])
+
+
+def grade(hidden: Tensor, labels: Tensor, weights: dict[str, Tensor]) -> tuple[Tensor, float]:
+    """Give the mean loss over answer tokens, and the share of questions without a wrong token."""
+    wanted = labels != IGNORE
+    logits = F.linear(hidden[wanted], weights["model.embed_tokens.weight"]).float()
+    loss = F.cross_entropy(logits, labels[wanted])
+    wrong = torch.zeros_like(labels, dtype=torch.bool)
+    wrong[wanted] = logits.argmax(-1) != labels[wanted]
+    return loss, 1 - wrong.any(-1).float().mean().item()
+
+
+def loss_of(reader: Reader, weights: dict[str, Tensor], batch: Batch) -> tuple[Tensor, float]:
+    """Read the contexts in full and answer."""
+    cache = reader.read(weights, batch.context)
+    seen = torch.arange(batch.context.shape[1])[None] < batch.lengths[:, None]
+    hidden = reader.ask(weights, cache, seen, batch.questions, batch.lengths + batch.gap)
+    return grade(hidden, batch.labels, weights)
+
+
+class Run:
+    """A training run that can be stopped and taken up again."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.work: Path = args.work
+        self.work.mkdir(parents=True, exist_ok=True)
+        save_tokenizer(args.out)
+        self.tokenizer = AutoTokenizer.from_pretrained(args.out)
+        self.coder, self.world = Coder(self.tokenizer), World(f"train-{args.seed}")
+        torch.manual_seed(args.seed)
+        self.model = new_model(self.tokenizer, tiny=args.tiny)
+        self.reader = Reader(self.model.config, compiled=not args.tiny)
+        matrices = [p for n, p in self.model.named_parameters() if p.dim() == 2 and "layers" in n]
+        others = [p for n, p in self.model.named_parameters() if p.dim() != 2 or "layers" not in n]
+        self.optimizers = [
+            torch.optim.Muon(matrices, lr=args.lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+        ]
+        self.lr: float = args.lr
+        self.step, self.level, self.elapsed_s, self.tokens = 0, 0, 0.0, 0
+        self.recent: list[float] = []
+
+    def save(self) -> None:
+        """Write everything needed to go on, and the weights as transformers loads them."""
+        state = {
+            "model": self.model.state_dict(), "optimizers": [o.state_dict() for o in self.optimizers],
+            "step": self.step, "level": self.level, "elapsed_s": self.elapsed_s, "tokens": self.tokens,
+            "recent": self.recent,
+        }
+        torch.save(state, self.work / "state.tmp")
+        (self.work / "state.tmp").rename(self.work / "state.pt")
+        export(self.model, self.tokenizer, self.work / "model")
+
+    def load(self) -> None:
+        """Go on from the last checkpoint, if there is one."""
+        if not (self.work / "state.pt").exists():
+            return
+        state = torch.load(self.work / "state.pt", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for name in ("step", "level", "elapsed_s", "tokens", "recent"):
+            setattr(self, name, state[name])
+        # other worlds than before the stop; which ones does not matter, they are all new
+        self.world = World(f"train-{self.step}-{random.randrange(10**9)}")
+
+    def train_step(self, done: float) -> tuple[float, float]:
+        """Take one step; ``done`` is the share of the time that is over."""
+        scale = min(1.0, (self.step + 1) / 100) * min(1.0, max(0.05, (1 - done) / 0.3))
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr * scale
+        level = LEVELS[self.level]
+        batch = make_batch(self.world, self.coder, level, 0.3 if self.level > 1 else 0.0)
+        weights = {n: p.to(torch.bfloat16) for n, p in self.model.named_parameters()}
+        loss, right = loss_of(self.reader, weights, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.tokens += batch.context.numel() + batch.questions.numel()
+        self.recent = [*self.recent, right][-WINDOW:]
+        if len(self.recent) == WINDOW and sum(self.recent) / WINDOW > PASS and self.level < len(LEVELS) - 1:
+            self.level, self.recent = self.level + 1, []
+            log.info("step %d: level %d begins", self.step, self.level)
+        return loss.item(), right
+
+
+def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
+    """Write the model in bfloat16, with its tokenizer, as transformers loads it."""
+    copy = LlamaForCausalLM(model.config).to(torch.bfloat16)
+    copy.load_state_dict(model.state_dict())
+    copy.config.dtype = torch.bfloat16
+    copy.generation_config.update(do_sample=False)
+    copy.save_pretrained(out)
+    save_tokenizer(out)
+
+
+def main(args: argparse.Namespace) -> None:
+    """Train until the time or the steps are over, then write the model to ``--out``."""
+    run = Run(args)
+    run.load()
+    begun_s = last_s = saved_s = time.time()
+    before_s = run.elapsed_s
+    while run.elapsed_s < args.minutes * 60 and run.step < args.steps:
+        loss, _ = run.train_step(run.elapsed_s / (args.minutes * 60))
+        now = time.time()
+        run.elapsed_s = before_s + now - begun_s
+        if now - last_s > 10:
+            mean = sum(run.recent) / max(1, len(run.recent))
+            log.info(
+                "step %d  level %d  loss %.3f  right %.3f  %.1f M tokens  %.0f s",
+                run.step, run.level, loss, mean, run.tokens / 1e6, run.elapsed_s,
+            )
+            last_s = now
+        if now - saved_s > 120:
+            run.save()
+            saved_s = time.time()
+    run.save()
+    export(run.model, run.tokenizer, args.out)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--tiny", action="store_true")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(2)
+    main(parser.parse_args())
