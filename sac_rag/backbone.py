@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
 from sac_rag.errors import UnsupportedModelError
+from sac_rag.layout import SINK_POSITION
 from sac_rag.rope import STATIC_ROPE_TYPES, rotate_half
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
@@ -105,6 +106,20 @@ class Backbone:
         """Switch the LoRA off: inside, the model is the frozen base model."""
         with self.lock, self.model.disable_adapter() if _is_peft(self.model) else nullcontext():
             yield
+
+    def first_key_value(self, token_id: int) -> tuple[Tensor, Tensor]:
+        """Read one token at position 0 with the LoRA off: a sink, (L, G, 1, K) each."""
+        with self.decoding(), torch.inference_mode():
+            cache = DynamicCache(config=self.config)
+            self.decoder(
+                input_ids=torch.tensor([[token_id]], device=self.device),
+                position_ids=torch.tensor([[SINK_POSITION]], device=self.device),
+                past_key_values=cache,
+                use_cache=True,
+            )
+        keys = torch.cat([layer.keys for layer in cache.layers])  # type: ignore[misc]
+        values = torch.cat([layer.values for layer in cache.layers])  # type: ignore[misc]
+        return keys, values
 
     def encode(
         self,

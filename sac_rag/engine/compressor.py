@@ -1,0 +1,188 @@
+"""Documents to anchor caches: from the store where it has them, else encoded in batches."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from sac_rag.adapter import Adapter
+from sac_rag.anchor_cache import AnchorCache, cat
+from sac_rag.chunking import Chunk, split_chunks
+from sac_rag.engine.requests import Document, Stored
+from sac_rag.errors import (
+    AnchorNotFoundError,
+    CorruptEntryError,
+    GenerationCancelledError,
+    StoreWriteError,
+)
+from sac_rag.store import AnchorStore
+from sac_rag.tokens import Tokens
+
+logger = logging.getLogger(__name__)
+
+BATCH_TOKENS = 8 * 510
+"""Tokens encoded in one pass, padding included: bounds memory."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Compressed:
+    """A document's anchors and how they came."""
+
+    cache: AnchorCache
+    """The anchors, standing alone, from position 1."""
+    key: str | None = None
+    """Their key in the store; None for a cache that the caller gave."""
+    encoded: bool = False
+    """Whether they had to be encoded now."""
+    encode_s: float = 0.0
+    """Seconds of encoding, a document's share of its batch by tokens."""
+    load_s: float = 0.0
+    """Seconds of reading the store."""
+    write_error: StoreWriteError | None = None
+    """Why the anchors are not in the store, if they are not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Missing:
+    key: str
+    document: Document
+
+
+class Compressor:
+    """Compresses documents with one adapter into one store.
+
+    Args:
+        adapter: Method, backbone and prompt format.
+        tokens: The tokenizer.
+        store: Where anchors are kept.
+    """
+
+    def __init__(self, adapter: Adapter, *, tokens: Tokens, store: AnchorStore) -> None:
+        self.adapter = adapter
+        self.tokens = tokens
+        self.store = store
+
+    def compress(
+        self,
+        documents: Sequence[Document | Stored | AnchorCache],
+        *,
+        cancel: threading.Event | None = None,
+    ) -> list[Compressed]:
+        """Give each document's anchors, in order; equal documents are encoded once.
+
+        Raises:
+            AnchorNotFoundError: If a stored document is gone, text and all.
+            IncompatibleCacheError: If the store holds anchors of another model under a key.
+            GenerationCancelledError: If ``cancel`` was set meanwhile.
+        """
+        found: dict[str, Compressed] = {}
+        missing: dict[str, _Missing] = {}
+        keys: list[str | None] = []
+        for document in documents:
+            key = None if isinstance(document, AnchorCache) else self._key_of(document)
+            keys.append(key)
+            if key is None or key in found or key in missing:
+                continue
+            loaded = self._load(key)
+            if loaded is not None:
+                found[key] = loaded
+            elif not isinstance(document, AnchorCache):
+                missing[key] = _Missing(key=key, document=self._text_of(document))
+        found.update(self._encode(list(missing.values()), cancel))
+        return [
+            Compressed(cache=document) if isinstance(document, AnchorCache) else found[str(key)]
+            for document, key in zip(documents, keys, strict=True)
+        ]
+
+    def count_tokens(self, document: Document) -> int:
+        """Count what the encoder reads of a document, BOS and prefix included."""
+        return len(self.seen_ids(document))
+
+    def seen_ids(self, document: Document) -> list[int]:
+        """Write a document as the encoder reads it: BOS, prefix, title, text."""
+        prompt = self.adapter.config.prompt
+        bos = [] if self.tokens.bos_id is None else [self.tokens.bos_id]
+        prefix = self.tokens.encode(prompt.context_prefix) if prompt.context_prefix else []
+        written = prompt.document(document.text, document.title)
+        return bos + prefix + self.tokens.encode(written[len(prompt.context_prefix) :])
+
+    def _key_of(self, document: Document | Stored) -> str:
+        if isinstance(document, Stored):
+            return document.key
+        written = self.adapter.config.prompt.document(document.text, document.title)
+        return self.store.key_for(fingerprint=self.adapter.method.fingerprint, text=written)
+
+    def _load(self, key: str) -> Compressed | None:
+        began = time.perf_counter()
+        try:
+            cache = self.store.get(key, fingerprint=self.adapter.method.fingerprint)
+        except CorruptEntryError as error:
+            logger.warning("a stored entry is damaged and will be encoded again: %s", error)
+            return None
+        if cache is None:
+            return None
+        cache = cache.to(self.adapter.backbone.device)
+        return Compressed(cache=cache, key=key, load_s=time.perf_counter() - began)
+
+    def _text_of(self, document: Document | Stored) -> Document:
+        if isinstance(document, Document):
+            return document
+        kept = self.store.text_of(document.key)
+        if kept is None:
+            raise AnchorNotFoundError(
+                f"the handle of document {document.key} is genuine, but the store holds neither "
+                "its anchors nor its text any more; compress the document again"
+            )
+        return Document(text=kept.text, title=kept.title)
+
+    def _encode(
+        self, missing: list[_Missing], cancel: threading.Event | None
+    ) -> dict[str, Compressed]:
+        chunk_size = self.adapter.config.compress.chunk_size
+        chunks: list[tuple[str, Chunk]] = [
+            (one.key, chunk)
+            for one in missing
+            for chunk in split_chunks(self.seen_ids(one.document), chunk_size=chunk_size)
+        ]
+        parts: dict[str, list[tuple[int, AnchorCache]]] = {one.key: [] for one in missing}
+        seconds = dict.fromkeys(parts, 0.0)
+        for batch in _batches(chunks):
+            if cancel is not None and cancel.is_set():
+                raise GenerationCancelledError("the caller stopped while documents were encoded")
+            began = time.perf_counter()
+            with torch.inference_mode():
+                caches = self.adapter.method.compress_chunks([chunk for _, chunk in batch])
+            per_token = (time.perf_counter() - began) / sum(len(chunk) for _, chunk in batch)
+            for (key, chunk), cache in zip(batch, caches, strict=True):
+                parts[key].append((chunk.start, cache))
+                seconds[key] += per_token * len(chunk)
+        return {one.key: self._keep(one, parts[one.key], seconds[one.key]) for one in missing}
+
+    def _keep(
+        self, one: _Missing, parts: list[tuple[int, AnchorCache]], seconds: float
+    ) -> Compressed:
+        cache = cat([part for _, part in sorted(parts, key=lambda pair: pair[0])])
+        made = Compressed(cache=cache, key=one.key, encoded=True, encode_s=seconds)
+        try:
+            self.store.put(one.key, cache, text=one.document.text, title=one.document.title)
+        except StoreWriteError as error:
+            logger.warning("anchors could not be stored and will be encoded again: %s", error)
+            made = replace(made, write_error=error)
+        return made
+
+
+def _batches(chunks: list[tuple[str, Chunk]]) -> list[list[tuple[str, Chunk]]]:
+    """Group chunks of like length, so that little is padding, within the token budget."""
+    batches: list[list[tuple[str, Chunk]]] = []
+    for item in sorted(chunks, key=lambda pair: -len(pair[1])):
+        room = BATCH_TOKENS // len(batches[-1][0][1]) if batches else 0
+        if batches and len(batches[-1]) < room:
+            batches[-1].append(item)
+        else:
+            batches.append([item])
+    return batches

@@ -1,0 +1,82 @@
+"""What an open engine is and works with: identity, tokenizer, counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sac_rag.anchor_cache import AnchorCache
+from sac_rag.engine.compressor import Compressor
+from sac_rag.engine.desk import HandleDesk
+from sac_rag.engine.loading import Loaded
+from sac_rag.engine.prompting import PromptBuilder
+from sac_rag.engine.requests import DocumentLike, Stored, as_segment
+from sac_rag.layout import num_anchors_of_text
+from sac_rag.prompts import PromptFormat
+from sac_rag.tokens import Tokens
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parts:
+    """What an open engine works with."""
+
+    loaded: Loaded
+    compressor: Compressor
+    prompts: PromptBuilder
+    desk: HandleDesk
+
+
+class Facts:
+    """What can be asked of an engine without using its model."""
+
+    def _open(self) -> Parts:
+        raise NotImplementedError
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of model, adapter, settings and format: caches join only within it."""
+        return self._open().loaded.adapter.method.fingerprint
+
+    @property
+    def ratio(self) -> int:
+        """Tokens per anchor."""
+        return self._open().loaded.adapter.config.compress.ratio
+
+    @property
+    def window(self) -> int:
+        """Positions that the model was made for, in tokens."""
+        return self._open().loaded.adapter.backbone.window
+
+    @property
+    def prompt_format(self) -> PromptFormat:
+        """How documents and questions are written for this adapter."""
+        return self._open().loaded.adapter.config.prompt
+
+    @property
+    def tokens(self) -> Tokens:
+        """The tokenizer, see ``sac_rag.tokens.Tokens``."""
+        return self._open().loaded.tokens
+
+    @property
+    def inv_freq(self) -> Tensor:
+        """RoPE frequencies, (K / 2,): what ``join`` and ``AnchorCache.relocate`` take."""
+        return self._open().loaded.adapter.backbone.inv_freq
+
+    def count_tokens(self, text: str) -> int:
+        """Count a text's tokens; a handle in it counts as its anchors."""
+        return self._open().desk.count_tokens(text)
+
+    def count_anchors(self, document: DocumentLike) -> int:
+        """Count the anchors that would stand for a document, without compressing it."""
+        segment = as_segment(document)
+        if isinstance(segment, AnchorCache):
+            return len(segment)
+        if isinstance(segment, Stored):
+            return segment.num_anchors
+        compress = self._open().loaded.adapter.config.compress
+        return num_anchors_of_text(
+            self._open().compressor.count_tokens(segment),
+            ratio=compress.ratio,
+            chunk_size=compress.chunk_size,
+        )

@@ -1,0 +1,129 @@
+"""Find and load a model, its tokenizer and its adapter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.utils import is_flash_attn_2_available
+
+from sac_rag.adapter import Adapter, SACConfig
+from sac_rag.adapter.config import CONFIG_FILE
+from sac_rag.backbone import MODEL_TYPES
+from sac_rag.errors import AdapterMismatchError, ConfigError, UnsupportedModelError
+from sac_rag.tokens import Tokens
+
+EMBEDDED = "embedded"
+"""Name of the model that ships with the package."""
+EMBEDDED_FOLDER = Path(__file__).parent.parent / "embedded"
+EMBEDDED_MODEL = "nano"
+EMBEDDED_ADAPTER = "sac-5x"
+
+DTYPES = {
+    "float32": torch.float32,
+    "fp32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+    "float16": torch.float16,
+    "fp16": torch.float16,
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Loaded:
+    """What an engine runs on."""
+
+    name: str
+    """The model as the caller named it."""
+    adapter: Adapter
+    """Method, backbone, prompt format."""
+    tokens: Tokens
+    """Tokenizer and end tokens."""
+
+
+def load(
+    model: str | Path,
+    *,
+    adapter: str | Path | None,
+    ratio: int | None,
+    device: str,
+    dtype: str,
+    local_files_only: bool | None,
+) -> Loaded:
+    """Load everything that an engine needs; see ``SACEngine.from_pretrained``."""
+    base, adapter = _resolve(model, adapter)
+    torch_device, torch_dtype = pick_device(device), pick_dtype(dtype, pick_device(device))
+    hub = {} if local_files_only is None else {"local_files_only": local_files_only}
+    causal_lm = _load_model(base, torch_device, torch_dtype, hub)
+    tokens = Tokens.from_pretrained(base, **hub)
+    tokens.eos_ids = _eos_ids(causal_lm, tokens)
+    if adapter is not None:
+        made = Adapter.from_pretrained(
+            adapter, model=causal_lm, ratio=ratio, local_files_only=local_files_only
+        )
+    elif ratio in (None, 1):
+        made = Adapter.plain(causal_lm)
+    else:
+        raise AdapterMismatchError(
+            f"asked for ratio {ratio} without an adapter: the base model {str(model)!r} cannot "
+            "compress by itself; give adapter=, train one with `python -m sac_rag.train`, or use "
+            "ratio=1, which keeps all keys and values"
+        )
+    return Loaded(name=str(model), adapter=made, tokens=tokens)
+
+
+def pick_device(device: str) -> torch.device:
+    """Choose where to run: ``auto`` takes CUDA if there is one, else the CPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """Choose the precision: ``auto`` takes bfloat16 on CUDA and float32 on the CPU.
+
+    Raises:
+        ConfigError: If the name is not known.
+    """
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" else torch.float32
+    if dtype not in DTYPES:
+        raise ConfigError(f"unknown dtype {dtype!r}; choose from auto, {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def _resolve(model: str | Path, adapter: str | Path | None) -> tuple[str, str | Path | None]:
+    """Turn names into places: ``embedded``, and adapter folders given as the model."""
+    if str(model) == EMBEDDED:
+        folder = EMBEDDED_FOLDER / EMBEDDED_MODEL
+        return str(folder), adapter or folder / EMBEDDED_ADAPTER
+    if adapter is None and (Path(model) / CONFIG_FILE).is_file():
+        return SACConfig.load(Path(model)).base_model, model
+    return str(model), adapter
+
+
+def _load_model(base: str, device: torch.device, dtype: torch.dtype, hub: dict[str, Any]) -> Any:
+    config = AutoConfig.from_pretrained(base, **hub)
+    if config.model_type not in MODEL_TYPES:
+        raise UnsupportedModelError(
+            f"{base} is a {config.model_type!r} model: its layers are not known to be plain RoPE "
+            f"attention; use one of {', '.join(MODEL_TYPES)}"
+        )
+    flash = device.type == "cuda" and dtype != torch.float32 and is_flash_attn_2_available()
+    causal_lm = AutoModelForCausalLM.from_pretrained(
+        base,
+        dtype=dtype,
+        attn_implementation="flash_attention_2" if flash else "sdpa",
+        **hub,
+    )
+    return causal_lm.to(device).eval().requires_grad_(False)
+
+
+def _eos_ids(causal_lm: Any, tokens: Tokens) -> list[int]:
+    """Every token that ends an answer: chat models name several in their generation config."""
+    named = getattr(causal_lm.generation_config, "eos_token_id", None)
+    named = [named] if isinstance(named, int) else list(named or [])
+    return sorted({*named, *tokens.eos_ids})

@@ -1,0 +1,41 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+
+from sac_rag import SACEngine
+from tests.tiny import write_tiny
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def tiny_folders(tmp_path_factory):
+    """Folders of a tiny base model and its adapter at ratio 5."""
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def shared_engine(tiny_folders):
+    """One engine on the tiny model for tests that do not look at its store."""
+    base, adapter = tiny_folders
+    with SACEngine.from_pretrained(base, adapter=adapter) as engine:
+        yield engine
+
+
+@pytest.fixture
+def engine(tiny_folders):
+    """A fresh engine on the tiny model, with an empty store in memory."""
+    base, adapter = tiny_folders
+    with SACEngine.from_pretrained(base, adapter=adapter) as engine:
+        yield engine
