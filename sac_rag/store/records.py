@@ -1,0 +1,116 @@
+"""What a store tells of its entries."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from sac_rag.errors import CorruptEntryError
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredText:
+    """The text that an entry was made from, kept so that its anchors can be made again."""
+
+    text: str
+    title: str | None = None
+
+    def to_bytes(self) -> bytes:
+        """Write the text as JSON."""
+        return json.dumps({"title": self.title, "text": self.text}).encode()
+
+    @classmethod
+    def from_bytes(cls, blob: bytes) -> StoredText:
+        """Read what ``to_bytes`` wrote.
+
+        Raises:
+            CorruptEntryError: If it is something else.
+        """
+        try:
+            note = json.loads(blob)
+            return cls(text=note["text"], title=note["title"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptEntryError(
+                f"a stored text of {len(blob):,} bytes cannot be read ({error!r}); delete the "
+                "entry and compress the text again"
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreEntry:
+    """One entry as a listing shows it, known without loading a tensor."""
+
+    key: str
+    """32 hex digits."""
+    anchor_bytes: int
+    """Taken by its anchors, 0 if they were evicted."""
+    text_bytes: int
+    """Taken by its text, 0 if it was not kept."""
+    last_used_s: float
+    """In seconds since 1970."""
+    num_tokens: int | None
+    """Of the text; None if the anchors are not there, or cannot be read."""
+    num_anchors: int | None
+    """None if they are not there, or cannot be read."""
+    fingerprint: str | None
+    """Of the compressor; None if the anchors are not there, or cannot be read."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that anchors and text take."""
+        return self.anchor_bytes + self.text_bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryCheck:
+    """The outcome of reading one stored piece in full."""
+
+    key: str
+    """32 hex digits."""
+    part: str
+    """``anchors`` or ``text``."""
+    nbytes: int
+    """Bytes that the piece takes."""
+    error: str | None
+    """What is wrong with it; None if nothing is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreStats:
+    """How much a store holds, and how often it was asked since it was opened."""
+
+    entries: int
+    """With anchors."""
+    texts: int
+    """Kept texts, those without anchors included."""
+    nbytes: int
+    hits: int
+    misses: int
+    corrupt: int
+    """Times that a damaged entry was asked for; none of them was served."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GCReport:
+    """What a clean-up removed."""
+
+    anchors: int
+    texts: int
+    freed_bytes: int
+    leftovers: int
+    """Temporary files of killed writers."""
+
+
+def anchor_header(head: bytes) -> tuple[int, int, str] | None:
+    """Read (tokens, anchors, fingerprint) from the first bytes of anchors, None if not enough.
+
+    Args:
+        head: Begins as ``AnchorCache.to_bytes`` does: the length of a JSON header, and it.
+    """
+    length = int.from_bytes(head[:8], "little")
+    try:
+        header = json.loads(head[8 : 8 + length])
+        note = json.loads(header["__metadata__"]["sac_rag"])
+        return int(note["num_tokens"]), header["positions"]["shape"][0], str(note["fingerprint"])
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
