@@ -14,14 +14,12 @@ import logging
 import random
 import time
 from pathlib import Path
-from typing import Any
 
-import fastlama as fl
 import torch
-import torch.nn.functional as F
 from atlas import World
 from build_tokenizer import save as save_tokenizer
-from curriculum import IGNORE, LEVELS, Batch, Coder, make_batch
+from curriculum import LEVELS, Batch, Coder, make_batch
+from reader import Reader, grade
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
@@ -44,56 +42,6 @@ def new_model(tokenizer: PreTrainedTokenizerBase, *, tiny: bool) -> LlamaForCaus
         pad_token_id=tokenizer.pad_token_id, initializer_range=0.02,
     )
     return LlamaForCausalLM(config)
-
-
-class Reader:
-    """The decoder's forward pass over a batch, with compiled layers."""
-
-    def __init__(self, config: LlamaConfig, *, compiled: bool) -> None:
-        torch._dynamo.config.recompile_limit = 64
-        self.layers, self.head_dim = config.num_hidden_layers, int(config.head_dim or 0)
-        wrap: Any = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
-        self.context_layer, self.question_layer = wrap(fl.context_layer), wrap(fl.question_layer)
-        self.context_keys = wrap(fl.context_keys)
-
-    def read(self, weights: dict[str, Tensor], context: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Give each layer's keys and values of contexts (B, T)."""
-        cos, sin = fl.angles(torch.arange(context.shape[1])[None], self.head_dim)
-        x = F.embedding(context, weights["model.embed_tokens.weight"])
-        mask, cache = fl.causal_mask(context.shape[1]), []
-        for layer in range(self.layers - 1):
-            run = fl.context_layer_long if context.shape[1] > 1024 else self.context_layer
-            x, keys, values = run(x, fl.layer_weights(weights, layer), cos, sin, mask, self.head_dim)
-            cache.append((keys, values))
-        last = fl.layer_weights(weights, self.layers - 1)
-        keys_of = fl.context_keys if context.shape[1] > 1024 else self.context_keys
-        return [*cache, keys_of(x, last, cos, sin, self.head_dim)]
-
-    def ask(
-        self, weights: dict[str, Tensor], cache: list[tuple[Tensor, Tensor]], seen: Tensor, questions: Tensor,
-        start: Tensor,
-    ) -> Tensor:
-        """Give the last hidden states of questions (B, N, Q) that begin at positions ``start`` (B,)."""
-        n, q = questions.shape[1:]
-        positions = start[:, None, None] + torch.arange(q)[None, None].expand(1, n, q)
-        cos, sin = fl.angles(positions, self.head_dim)
-        mask, causal = (~seen).float() * fl.NEGATIVE, fl.causal_mask(q)
-        run = fl.question_layer if seen.shape[1] > 1024 else self.question_layer
-        y = F.embedding(questions, weights["model.embed_tokens.weight"])
-        for layer, (keys, values) in enumerate(cache):
-            w = fl.layer_weights(weights, layer)
-            y = run(y, w, cos, sin, keys, values, mask, causal, self.head_dim)
-        return fl.norm(y, weights["model.norm.weight"])
-
-
-def grade(hidden: Tensor, labels: Tensor, weights: dict[str, Tensor]) -> tuple[Tensor, float]:
-    """Give the mean loss over answer tokens, and the share of questions without a wrong token."""
-    wanted = labels != IGNORE
-    logits = F.linear(hidden[wanted], weights["model.embed_tokens.weight"]).float()
-    loss = F.cross_entropy(logits, labels[wanted])
-    wrong = torch.zeros_like(labels, dtype=torch.bool)
-    wrong[wanted] = logits.argmax(-1) != labels[wanted]
-    return loss, 1 - wrong.any(-1).float().mean().item()
 
 
 def loss_of(reader: Reader, weights: dict[str, Tensor], batch: Batch) -> tuple[Tensor, float]:

@@ -1,0 +1,105 @@
+"""The decoder over training batches: read contexts, encode chunks to anchors, answer questions.
+
+Shapes: B contexts, N questions each, Q tokens a question, C chunks, T tokens, A anchors a chunk, S cache
+entries of a context, G key/value heads, K head dimension, D model dimension.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fastlama as fl
+import torch
+import torch.nn.functional as F
+from chunks import Chunks
+from curriculum import IGNORE
+from torch import Tensor
+from transformers import LlamaConfig
+
+
+class Reader:
+    """The decoder's forward pass over a batch, with compiled layers."""
+
+    def __init__(self, config: LlamaConfig, *, compiled: bool) -> None:
+        torch._dynamo.config.recompile_limit = 64
+        self.layers, self.head_dim = config.num_hidden_layers, int(config.head_dim or 0)
+        wrap: Any = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
+        self.context_layer, self.question_layer = wrap(fl.context_layer), wrap(fl.question_layer)
+        self.context_keys = wrap(fl.context_keys)
+
+    def read(self, weights: dict[str, Tensor], context: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Give each layer's keys and values of contexts (B, T)."""
+        cos, sin = fl.angles(torch.arange(context.shape[1])[None], self.head_dim)
+        x = F.embedding(context, weights["model.embed_tokens.weight"])
+        mask, cache = fl.causal_mask(context.shape[1]), []
+        for layer in range(self.layers - 1):
+            run = fl.context_layer_long if context.shape[1] > 1024 else self.context_layer
+            x, keys, values = run(x, fl.layer_weights(weights, layer), cos, sin, mask, self.head_dim)
+            cache.append((keys, values))
+        last = fl.layer_weights(weights, self.layers - 1)
+        keys_of = fl.context_keys if context.shape[1] > 1024 else self.context_keys
+        return [*cache, keys_of(x, last, cos, sin, self.head_dim)]
+
+    def ask(
+        self, weights: dict[str, Tensor], cache: list[tuple[Tensor, Tensor]], seen: Tensor, questions: Tensor,
+        start: Tensor, first: Tensor | None = None,
+    ) -> Tensor:
+        """Give the last hidden states of questions that begin at positions ``start``.
+
+        Args:
+            weights: The decoder's.
+            cache: Keys and values of each layer, (B, S, G, K): a context, or anchors.
+            seen: True where the cache holds something, (B, S).
+            questions: Ids, (B, N, Q).
+            start: Position of each question's first token, (B,).
+            first: Embedding that stands in the first token's place, (D,): the task token.
+        """
+        n, q = questions.shape[1:]
+        positions = start[:, None, None] + torch.arange(q)[None, None].expand(1, n, q)
+        cos, sin = fl.angles(positions, self.head_dim)
+        mask, causal = (~seen).float() * fl.NEGATIVE, fl.causal_mask(q)
+        run = fl.question_layer if seen.shape[1] > 1024 else self.question_layer
+        y = F.embedding(questions, weights["model.embed_tokens.weight"])
+        if first is not None:
+            y = torch.cat((first.to(y.dtype).expand(*y.shape[:2], 1, -1), y[:, :, 1:]), dim=2)
+        for layer, (keys, values) in enumerate(cache):
+            w = fl.layer_weights(weights, layer)
+            y = run(y, w, cos, sin, keys, values, mask, causal, self.head_dim)
+        return fl.norm(y, weights["model.norm.weight"])
+
+    def encode(self, weights: dict[str, Tensor], chunks: Chunks, marks: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Give each layer's keys and values of the chunks' anchors, (C, A, G, K).
+
+        Args:
+            weights: The encoder's, its LoRA merged in.
+            chunks: What to read.
+            marks: Anchor embedding of each slot, (slots, D).
+        """
+        cos, sin = fl.angles(chunks.positions, self.head_dim)
+        x = F.embedding(chunks.ids, weights["model.embed_tokens.weight"])
+        added = marks[: chunks.anchors.shape[1]].to(x.dtype) * chunks.present[..., None]
+        x = x.scatter_add(1, chunks.anchors[..., None].expand_as(added), added)
+        mask, cache = (~chunks.filled).float()[:, None, None] * fl.NEGATIVE, []
+        for layer in range(self.layers - 1):
+            w = fl.layer_weights(weights, layer)
+            x, keys, values = self.context_layer(x, w, cos, sin, mask, self.head_dim)
+            cache.append((_pick(keys, chunks.anchors), _pick(values, chunks.anchors)))
+        last = fl.layer_weights(weights, self.layers - 1)
+        turned = (_pick(cos, chunks.anchors), _pick(sin, chunks.anchors))
+        return [*cache, self.context_keys(_pick(x, chunks.anchors), last, *turned, self.head_dim)]
+
+
+def _pick(x: Tensor, index: Tensor) -> Tensor:
+    """Take rows (C, A) of (C, T, ...)."""
+    wide = index.view(*index.shape, *[1] * (x.dim() - 2)).expand(*index.shape, *x.shape[2:])
+    return x.gather(1, wide)
+
+
+def grade(hidden: Tensor, labels: Tensor, weights: dict[str, Tensor]) -> tuple[Tensor, float]:
+    """Give the mean loss over answer tokens, and the share of questions without a wrong token."""
+    wanted = labels != IGNORE
+    logits = F.linear(hidden[wanted], weights["model.embed_tokens.weight"]).float()
+    loss = F.cross_entropy(logits, labels[wanted])
+    wrong = torch.zeros_like(labels, dtype=torch.bool)
+    wrong[wanted] = logits.argmax(-1) != labels[wanted]
+    return loss, 1 - wrong.any(-1).float().mean().item()
