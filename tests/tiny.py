@@ -58,10 +58,11 @@ def tiny_config(**changes) -> LlamaConfig:
     return LlamaConfig(**{**settings, **changes})
 
 
-def tiny_model(config=None, *, seed: int = 0):
+def tiny_model(config=None, *, seed: int = 0, dtype: torch.dtype = torch.float32):
     """Make a model with random weights, large enough that its answers differ."""
     torch.manual_seed(seed)
-    return AutoModelForCausalLM.from_config(config or tiny_config()).eval().requires_grad_(False)
+    model = AutoModelForCausalLM.from_config(config or tiny_config(), dtype=dtype)
+    return model.eval().requires_grad_(False)
 
 
 def tiny_adapter(model, *, ratio: int = 5, seed: int = 1, **compress) -> Adapter:
