@@ -19,29 +19,9 @@ HANDLES = st.builds(
     lambda k, n: issue(**OPEN, key=k, num_anchors=n), KEYS, st.integers(1, 10**9 - 1)
 )
 PLAIN = st.text(st.characters(exclude_characters="⟦⟧"), max_size=20)
-NASTY = st.lists(
-    st.sampled_from(
-        [
-            "⟦",
-            "⟧",
-            "sac",
-            "SAC",
-            ":",
-            "1",
-            " ",
-            "\n",
-            "s",
-            "a",
-            "c",
-            "0" * 16,
-            KEY,
-            HANDLE,
-            "sac:1:",
-        ]
-        + ["⟦sac:", "x", "[", "]", "ſac", "\u200b"]
-    ),
-    max_size=10,
-).map("".join)
+BRACKETS = ("⟦", "⟧", "[", "]", "⟦sac:", "sac:1:", HANDLE)
+CRUMBS = ("sac", "SAC", "ſac", "s", "a", "c", "x", ":", "1", " ", "\n", "\u200b", "0" * 16, KEY)
+NASTY = st.lists(st.sampled_from(BRACKETS + CRUMBS), max_size=10).map("".join)
 
 
 @given(parts=st.lists(st.one_of(PLAIN, HANDLES), max_size=6))
@@ -65,11 +45,13 @@ def test_a_handle_survives_templates_and_is_read_back() -> None:
     assert split(f"⟦{HANDLE}⟧", **OPEN) == ["⟦", handle, "⟧"]
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "plain", "⟦", "⟧", "⟦e⟧ = ⟦f⟧", "⟧⟦", "⟦sacré⟧", "⟦sack: 3⟧", "sac:1:", "[sac:1:0:0]"]
-    + ["a:b⟧", "ends in ⟦", "0123⟧", "sac: a bag ⟧", "⟦s⟧", "⟦sac⟧", f"{KEY}⟧"],
+ORDINARY = (
+    *("", "plain", "⟦", "⟧", "⟧⟦", "⟦e⟧ = ⟦f⟧", "a:b⟧", "0123⟧", "ends in ⟦", f"{KEY}⟧"),
+    *("⟦sacré⟧", "⟦sack: 3⟧", "⟦s⟧", "⟦sac⟧", "sac:1:", "[sac:1:0:0]", "sac: a bag ⟧"),
 )
+
+
+@pytest.mark.parametrize("text", ORDINARY)
 def test_ordinary_brackets_are_ordinary_text(text: str) -> None:
     assert split(text, **OPEN) == ([text] if text else [])
     assert not contains_handle(text)
@@ -132,11 +114,13 @@ def test_wherever_it_is_cut_somebody_hears_of_it(cut: int) -> None:
     assert complaint(HANDLE[:5] + "\nmore text")
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["⟦SAC:1:ab⟧", "⟦ sac : 1 :⟧", "⟦sac:2:" + HANDLE[7:], "sac:1:00ff⟧", "⟦sac:1:" + KEY.upper()]
-    + [HANDLE.upper(), HANDLE.replace(":102:", ":0:"), HANDLE[:20] + "\n" + HANDLE[20:]],
+RESEMBLING = (
+    *("⟦SAC:1:ab⟧", "⟦ sac : 1 :⟧", "sac:1:00ff⟧", "⟦sac:1:" + KEY.upper(), HANDLE.upper()),
+    *("⟦sac:2:" + HANDLE[7:], HANDLE.replace(":102:", ":0:"), HANDLE[:20] + "\n" + HANDLE[20:]),
 )
+
+
+@pytest.mark.parametrize("text", RESEMBLING)
 def test_what_only_resembles_a_handle_is_an_error(text: str) -> None:
     with pytest.raises(InvalidHandleError):
         split(text, **OPEN)
@@ -166,8 +150,7 @@ def test_what_cannot_stand_in_a_handle_is_refused(key: str, num_anchors: int) ->
         issue(**OPEN, key=key, num_anchors=num_anchors)
 
 
-def test_long_texts_take_linear_time() -> None:
-    for piece in ("⟦ ", "sac:", "sac:1:", ":0", "⟦sac", "sac : 1 ", ": "):
-        text = piece * 50_000 + "⟧"
-        contains_handle(text)
-        sanitize(text)
+def test_long_hostile_texts_are_no_trap() -> None:
+    for piece in ("⟦ ", "sac:", "sac:1:", ":0", "⟦sac", "sac : 1 ", ": ", "⟦sac:0", " "):
+        for text in (piece * 50_000, "⟦sac:1:" + piece * 50_000, piece * 50_000 + "⟧"):
+            assert not contains_handle(sanitize(text))  # quadratic search would take minutes
