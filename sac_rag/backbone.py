@@ -228,13 +228,12 @@ def check_supported(model: PreTrainedModel) -> None:
                 f"layer {index} is {kind!r}: an anchor that stands for its neighbours must be "
                 "seen from any distance; use a model with full attention in every layer"
             )
-    for index, layer in enumerate(model.get_decoder().layers):
-        window = getattr(layer.self_attn, "sliding_window", None)
-        if window is not None:
-            raise UnsupportedModelError(
-                f"layer {index} has a sliding window of {window} tokens: anchors beyond it would "
-                "never be seen; use a model without one (config.sliding_window = None)"
-            )
+    window = getattr(config, "sliding_window", None)
+    if window is not None and not getattr(config, "layer_types", None):
+        raise UnsupportedModelError(
+            f"layer 0 and all others have a sliding window of {window} tokens: anchors beyond it "
+            "would never be seen; use a model without one (config.sliding_window = None)"
+        )
     rope_type = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     if rope_type not in STATIC_ROPE_TYPES:
         raise UnsupportedModelError(

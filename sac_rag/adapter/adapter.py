@@ -160,7 +160,9 @@ class Adapter:
         return upload_folder(repo_id=repo_id, folder_path=str(folder), **hub)
 
     def _embeddings(self) -> dict[str, Tensor]:
-        return {name: tensor.cpu().contiguous() for name, tensor in self.method.state_dict().items()}
+        return {
+            name: tensor.cpu().contiguous() for name, tensor in self.method.state_dict().items()
+        }
 
     def _tensors(self) -> dict[str, Tensor]:
         model = self.backbone.model

@@ -5,4 +5,12 @@ from sac_rag.generation.decode import Completion, complete
 from sac_rag.generation.params import GenerationParams
 from sac_rag.generation.text import TextStream
 
-__all__ = ["Completion", "GenerationParams", "Layout", "Prompt", "TextStream", "complete", "lay_out"]
+__all__ = [
+    "Completion",
+    "GenerationParams",
+    "Layout",
+    "Prompt",
+    "TextStream",
+    "complete",
+    "lay_out",
+]
