@@ -72,3 +72,17 @@ def num_anchors_of_text(num_tokens: int, *, ratio: int, chunk_size: int) -> int:
     """
     full, tail = divmod(num_tokens, chunk_size)
     return full * num_anchors(chunk_size, ratio) + (num_anchors(tail, ratio) if tail else 0)
+
+
+def max_tokens_of_anchors(num_anchors_in_all: int, *, ratio: int, chunk_size: int) -> int:
+    """Give the most tokens of one text that so many anchors can stand for.
+
+    Anchors keep their source positions, so this bounds the place they take in a model's window.
+
+    >>> max_tokens_of_anchors(103, ratio=5, chunk_size=510)
+    517
+    >>> max_tokens_of_anchors(102, ratio=5, chunk_size=510)
+    510
+    """
+    full, tail = divmod(num_anchors_in_all, num_anchors(chunk_size, ratio))
+    return full * chunk_size + (min(tail * ratio + (ratio - 1) // 2, chunk_size) if tail else 0)

@@ -44,6 +44,11 @@ class Facts:
         return self._open().loaded.adapter.config.compress.ratio
 
     @property
+    def chunk_size(self) -> int:
+        """Most tokens that are encoded together."""
+        return self._open().loaded.adapter.config.compress.chunk_size
+
+    @property
     def window(self) -> int:
         """Positions that the model was made for, in tokens."""
         return self._open().loaded.adapter.backbone.window
