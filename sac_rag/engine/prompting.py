@@ -107,6 +107,11 @@ class PromptBuilder:
             elif isinstance(segment, Document) and not segment.compressed:
                 token_ids += (separator if in_full else []) + self._in_full(segment)
                 in_full += 1
+            elif not _is_compressed(segment):
+                raise TypeError(
+                    "a segment is a str, ChatText, Document, Stored or AnchorCache, got "
+                    f"{type(segment).__name__}"
+                )
         bos = self._tokens.bos_id
         begins_with_bos = bos is not None and token_ids[:1] == [bos]
         if has_anchors and begins_with_bos:

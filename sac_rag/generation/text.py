@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from sac_rag.tokens import Tokens
 
 _UNFINISHED = "\ufffd"
+_LONGEST_CHARACTER = 4
+"""Bytes, and so tokens, that a character can take; what is unfinished after them is broken."""
 
 
 class TextStream:
@@ -46,20 +48,22 @@ class TextStream:
 
     def finish(self) -> str:
         """End the answer (its reason is ``length`` if nothing ended it); give the rest."""
-        if self.stop_reason is None:
-            self._held += self._new_text(final=True)
-            self._release()
+        if self.stop_reason is not None:
+            return ""
+        self._held += self._new_text(final=True)
+        shown = self._release()
         rest, self._held = ("" if self.stop_reason else self._held), ""
-        self.finish_reason = self.finish_reason or "length"
         if rest:
             self.pieces.append(rest)
-        return rest
+        self.finish_reason = self.finish_reason or "length"
+        return shown + rest
 
     def _new_text(self, *, final: bool) -> str:
         """Decode what is new, within a window that always starts at a shown token."""
         before = self._tokens.decode(self.token_ids[self._window_from : self._shown_to])
         now = self._tokens.decode(self.token_ids[self._window_from :])
-        if len(now) <= len(before) or (now.endswith(_UNFINISHED) and not final):
+        waiting = len(self.token_ids) - self._shown_to < _LONGEST_CHARACTER
+        if len(now) <= len(before) or (now.endswith(_UNFINISHED) and waiting and not final):
             return ""
         self._window_from, self._shown_to = self._shown_to, len(self.token_ids)
         return now[len(before) :]
