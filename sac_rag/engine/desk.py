@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 from sac_rag.anchor_cache import AnchorCache
@@ -22,10 +23,15 @@ class HandleDesk:
         self._compressor = compressor
         self._store = compressor.store
 
-    def issue(self, documents: Sequence[Document | Stored | AnchorCache]) -> list[Handle]:
+    def issue(
+        self,
+        documents: Sequence[Document | Stored | AnchorCache],
+        *,
+        cancel: threading.Event | None = None,
+    ) -> list[Handle]:
         """Compress and store documents; give a handle for each (see ``SACEngine.issue``)."""
         handles = []
-        for one in self._compressor.compress(documents):
+        for one in self._compressor.compress(documents, cancel=cancel):
             if one.write_error is not None:
                 raise one.write_error
             if one.key is None:

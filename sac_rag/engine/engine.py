@@ -115,14 +115,16 @@ class SACEngine(Facts, AsyncCalls):
         made = self._open().compressor.compress([as_segment(document) for document in documents])
         return [one.cache for one in made]
 
-    def issue(self, documents: Sequence[DocumentLike]) -> list[Handle]:
-        """Compress and store documents; give a handle for each, to stand in a prompt's text.
+    def issue(
+        self, documents: Sequence[DocumentLike], *, cancel: threading.Event | None = None
+    ) -> list[Handle]:
+        """Compress and store documents, until ``cancel`` is set; give a handle for each.
 
         Raises:
             StoreWriteError: If anchors could not be stored: a handle would lead nowhere.
             ConfigError: If an ``AnchorCache`` is given, which has no key in a store.
         """
-        return self._open().desk.issue([as_segment(document) for document in documents])
+        return self._open().desk.issue([as_segment(one) for one in documents], cancel=cancel)
 
     def resolve(self, text: str) -> list[Segment]:
         """Read a prompt with handles as segments; a document named twice stands once.

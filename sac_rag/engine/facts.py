@@ -11,7 +11,14 @@ from sac_rag.engine.compressor import Compressor
 from sac_rag.engine.desk import HandleDesk
 from sac_rag.engine.loading import Loaded
 from sac_rag.engine.prompting import PromptBuilder
-from sac_rag.engine.requests import DocumentLike, Stored, as_segment
+from sac_rag.engine.requests import (
+    ChatText,
+    Document,
+    DocumentLike,
+    Request,
+    Stored,
+    as_segment,
+)
 from sac_rag.layout import num_anchors_of_text
 from sac_rag.prompts import PromptFormat
 from sac_rag.tokens import Tokens
@@ -71,6 +78,16 @@ class Facts:
     def count_tokens(self, text: str) -> int:
         """Count a text's tokens; a handle in it counts as its anchors."""
         return self._open().desk.count_tokens(text)
+
+    def count_prompt(self, request: Request) -> int:
+        """Count what a request takes in the prompt, text tokens and anchors; compresses nothing."""
+        anchors = sum(
+            self.count_anchors(one)
+            for one in request.segments
+            if not isinstance(one, str | ChatText)
+            and not (isinstance(one, Document) and not one.compressed)
+        )
+        return anchors + self._open().prompts.count_text(request)
 
     def count_anchors(self, document: DocumentLike) -> int:
         """Count the anchors that would stand for a document, without compressing it."""

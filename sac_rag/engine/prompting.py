@@ -60,6 +60,11 @@ class PromptBuilder:
             built.append(self._build(request, mine, params))
         return built
 
+    def count_text(self, request: Request) -> int:
+        """Count the text tokens of a prompt as ``build`` would lay it, BOS included."""
+        has_anchors = any(_is_compressed(one) for one in request.segments)
+        return len(self._text_ids(request, has_anchors=has_anchors))
+
     def _build(self, request: Request, mine: list[Compressed], params: GenerationParams) -> Built:
         token_ids = self._text_ids(request, has_anchors=bool(mine))
         anchors = None
