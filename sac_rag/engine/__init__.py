@@ -1,5 +1,6 @@
 """The facade that users load, and what goes in and out of it."""
 
+from sac_rag.engine.compressor import Compressed
 from sac_rag.engine.engine import SACEngine
 from sac_rag.engine.requests import ChatText, Document, Request, Stored
 from sac_rag.engine.streaming import AnswerStream
@@ -9,6 +10,7 @@ __all__ = [
     "Answer",
     "AnswerStream",
     "ChatText",
+    "Compressed",
     "Document",
     "Request",
     "SACEngine",

@@ -11,7 +11,7 @@ from typing import Any
 
 from sac_rag.anchor_cache import AnchorCache
 from sac_rag.engine.aio import AsyncCalls, generation_params
-from sac_rag.engine.compressor import Compressor
+from sac_rag.engine.compressor import Compressed, Compressor
 from sac_rag.engine.desk import HandleDesk
 from sac_rag.engine.facts import Facts, Parts
 from sac_rag.engine.loading import EMBEDDED, Loaded, load
@@ -111,9 +111,12 @@ class SACEngine(Facts, AsyncCalls):
             InvalidTextError: If a document is not valid Unicode.
         """
         if isinstance(documents, str | Mapping | Document | Stored | AnchorCache):
-            return self._open().compressor.compress([as_segment(documents)])[0].cache
-        made = self._open().compressor.compress([as_segment(document) for document in documents])
-        return [one.cache for one in made]
+            return self.compress_each([documents])[0].cache
+        return [one.cache for one in self.compress_each(documents)]
+
+    def compress_each(self, documents: Sequence[DocumentLike]) -> list[Compressed]:
+        """Compress documents; tell of each its key, whether it was encoded now, and the time."""
+        return self._open().compressor.compress([as_segment(document) for document in documents])
 
     def issue(
         self, documents: Sequence[DocumentLike], *, cancel: threading.Event | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from sac_rag.adapter import Adapter
 from sac_rag.anchor_cache import AnchorCache
 from sac_rag.engine.compressor import Compressor
 from sac_rag.engine.desk import HandleDesk
@@ -44,6 +45,11 @@ class Facts:
     def fingerprint(self) -> str:
         """Hash of model, adapter, settings and format: caches join only within it."""
         return self._open().loaded.adapter.method.fingerprint
+
+    @property
+    def adapter(self) -> Adapter:
+        """The adapter: its config, method and backbone."""
+        return self._open().loaded.adapter
 
     @property
     def ratio(self) -> int:
