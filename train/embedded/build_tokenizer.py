@@ -110,7 +110,7 @@ def save(out: Path) -> None:
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": SPECIALS[1], "eos_token": SPECIALS[2], "pad_token": SPECIALS[0],
-        "model_max_length": 4096, "clean_up_tokenization_spaces": False, "padding_side": "left",
+        "model_max_length": 8192, "clean_up_tokenization_spaces": False, "padding_side": "left",
         "model_input_names": ["input_ids", "attention_mask"],
         "chat_template": CHAT_TEMPLATE,
     }

@@ -28,6 +28,8 @@ WRAPPERS = (
 )
 """Default templates of frameworks; the context's slot is empty, for the documents already stand in front."""
 IGNORE = -100
+WINDOW = 6000
+"""Furthest position at which questions are asked in training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +167,7 @@ def make_batch(world: World, coder: Coder, level: Level, gaps: float) -> Batch:
             questions[b, i, : len(ids)] = ids
             labels[b, i, len(asked) - 1 : len(ids) - 1] = ids[len(asked) :]
     lengths = torch.tensor([len(c) for c in contexts])
-    room = 4000 - lengths - q
+    room = WINDOW - lengths - q
     gap = torch.tensor([rng.randint(0, int(r)) if rng.random() < gaps and r > 0 else 0 for r in room])
     encoder_view = [[coder.document(d.text) for d in documents] for documents in sets]
     return Batch(

@@ -15,6 +15,8 @@ from __future__ import annotations
 import argparse
 import logging
 import random
+import signal
+import threading
 import time
 from pathlib import Path
 
@@ -175,9 +177,11 @@ def main(args: argparse.Namespace) -> None:
     if args.start:
         run.load(args.start, optimizers=False)
     run.load(args.work / "state.pt")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     begun_s = last_s = saved_s = time.time()
     before_s = run.elapsed_s
-    while run.elapsed_s < args.minutes * 60 and run.step < args.steps:
+    while run.elapsed_s < args.minutes * 60 and run.step < args.steps and not stop.is_set():
         loss = run.train_step(run.elapsed_s / (args.minutes * 60))
         now = time.time()
         run.elapsed_s = before_s + now - begun_s
