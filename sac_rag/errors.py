@@ -26,6 +26,10 @@ class InputFileError(SACError, ValueError):
     """An input path that is missing, empty or of an unknown kind."""
 
 
+class ModelNotFoundError(SACError, OSError):
+    """A model or tokenizer that is at neither the path nor the hub id given."""
+
+
 class UnsupportedModelError(SACError, ValueError):
     """A base model whose layers or positions anchors cannot stand in."""
 

@@ -79,7 +79,9 @@ def test_public_names_say_what_they_are():
     assert not silent, "\n".join(silent)
 
 
-@pytest.mark.parametrize("command", ["import sac_rag; sac_rag.__version__", "import sac_rag.errors"])
+@pytest.mark.parametrize(
+    "command", ["import sac_rag; sac_rag.__version__", "import sac_rag.errors"]
+)
 def test_a_light_import_loads_no_torch(command):
     check = f"{command}; import sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -31,6 +31,8 @@ ROPES = {
         "original_max_position_embeddings": 1024,
     },
 }
+
+
 def method_for(rope: str, dtype: torch.dtype = torch.float32):
     config = tiny_config(rope_parameters=ROPES[rope], max_position_embeddings=4096)
     return tiny_adapter(tiny_model(config, dtype=dtype)).method
@@ -49,9 +51,7 @@ def rope_model(request):
 @torch.no_grad()
 def test_moving_equals_encoding_there(rope_model, shift):
     chunk = Chunk(token_ids=torch.arange(3, 203))
-    here = rope_model.compress_chunk(chunk).relocate(
-        shift, inv_freq=rope_model.backbone.inv_freq
-    )
+    here = rope_model.compress_chunk(chunk).relocate(shift, inv_freq=rope_model.backbone.inv_freq)
     there = rope_model.compress_chunk(replace(chunk, start=shift))
     assert torch.equal(here.positions, there.positions)
     # transformers takes its own angles in float32, which costs it digits with the distance

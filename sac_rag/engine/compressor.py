@@ -18,6 +18,7 @@ from sac_rag.errors import (
     AnchorNotFoundError,
     CorruptEntryError,
     GenerationCancelledError,
+    IncompatibleCacheError,
     StoreWriteError,
 )
 from sac_rag.store import AnchorStore
@@ -84,6 +85,8 @@ class Compressor:
         missing: dict[str, _Missing] = {}
         keys: list[str | None] = []
         for document in documents:
+            if isinstance(document, AnchorCache):
+                self._check_own(document)
             key = None if isinstance(document, AnchorCache) else self._key_of(document)
             keys.append(key)
             if key is None or key in found or key in missing:
@@ -98,6 +101,15 @@ class Compressor:
             Compressed(cache=document) if isinstance(document, AnchorCache) else found[str(key)]
             for document, key in zip(documents, keys, strict=True)
         ]
+
+    def _check_own(self, cache: AnchorCache) -> None:
+        own = self.adapter.method.fingerprint
+        if cache.fingerprint != own:
+            raise IncompatibleCacheError(
+                f"an AnchorCache comes from compressor {cache.fingerprint[:12]}, this engine is "
+                f"{own[:12]}: another model, adapter, precision or setting made it; compress the "
+                "text again with this engine"
+            )
 
     def count_tokens(self, document: Document) -> int:
         """Count what the encoder reads of a document, BOS and prefix included."""

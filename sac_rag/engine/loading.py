@@ -13,7 +13,12 @@ from transformers.utils import is_flash_attn_2_available
 from sac_rag.adapter import Adapter, SACConfig
 from sac_rag.adapter.config import CONFIG_FILE
 from sac_rag.backbone import MODEL_TYPES
-from sac_rag.errors import AdapterMismatchError, ConfigError, UnsupportedModelError
+from sac_rag.errors import (
+    AdapterMismatchError,
+    ConfigError,
+    ModelNotFoundError,
+    UnsupportedModelError,
+)
 from sac_rag.tokens import Tokens
 
 EMBEDDED = "embedded"
@@ -106,7 +111,13 @@ def _resolve(model: str | Path, adapter: str | Path | None) -> tuple[str, str | 
 
 
 def _load_model(base: str, device: torch.device, dtype: torch.dtype, hub: dict[str, Any]) -> Any:
-    config = AutoConfig.from_pretrained(base, **hub)
+    try:
+        config = AutoConfig.from_pretrained(base, **hub)
+    except (OSError, ValueError) as error:
+        raise ModelNotFoundError(
+            f"no model that can be loaded at {base!r}: {str(error).splitlines()[0]}; give a folder "
+            f"with config.json and weights, a hub id that can be reached, or {EMBEDDED!r}"
+        ) from error
     if config.model_type not in MODEL_TYPES:
         raise UnsupportedModelError(
             f"{base} is a {config.model_type!r} model: its layers are not known to be plain RoPE "

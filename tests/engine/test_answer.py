@@ -36,7 +36,11 @@ def test_stream_joins_to_the_answer(shared_engine):
 
 @pytest.mark.parametrize("compress", [True, False])
 def test_a_batch_equals_its_requests_one_by_one(shared_engine, compress):
-    asked = [(QUESTION, DOCUMENTS), ("Why?", DOCUMENTS[1:2]), ("Who came at dawn?", DOCUMENTS[::-1])]
+    asked = [
+        (QUESTION, DOCUMENTS),
+        ("Why?", DOCUMENTS[1:2]),
+        ("Who came at dawn?", DOCUMENTS[::-1]),
+    ]
     requests = [shared_engine.request(*pair, compress=compress) for pair in asked]
     requests.append(Request(segments=["no documents at all"]))
     together = shared_engine.generate(requests, max_new_tokens=16)

@@ -29,11 +29,7 @@ def prompts(method):
     with torch.inference_mode():
         for row, lengths in enumerate([[], [7], [30, 700], [11, 5, 90, 1, 260]]):
             texts = [torch.randint(6, 264, (length,)) for length in lengths]
-            caches = [
-                cache
-                for ids in texts
-                for cache in [_compress(method, ids)]
-            ]
+            caches = [cache for ids in texts for cache in [_compress(method, ids)]]
             anchors = join(caches, inv_freq=method.backbone.inv_freq) if caches else None
             rows.append(
                 Prompt(
