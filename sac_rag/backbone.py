@@ -61,8 +61,9 @@ class Backbone:
         self.decoder: Any = self.causal_lm.get_decoder()
         if self.inv_freq.dtype not in (torch.float32, torch.float64):
             raise UnsupportedModelError(
-                f"the model's RoPE frequencies are {self.inv_freq.dtype}: `model.to(dtype)` rounded "
-                "them, and keys cannot be moved by rounded angles; load it with dtype= instead"
+                f"the model's RoPE frequencies are {self.inv_freq.dtype}: `model.to(dtype)` "
+                "rounded them, and keys cannot be moved by rounded angles; load it with dtype= "
+                "instead"
             )
         self.lock = threading.RLock()
         """Held while the LoRA is switched: one encode or one decode at a time."""

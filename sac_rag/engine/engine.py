@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ class SACEngine(Facts, AsyncCalls):
         self.name = loaded.name
         self.store = store
         self._workers = ThreadPoolExecutor(max_workers=8, thread_name_prefix="sac-rag")
+        self._closing = ExitStack()
 
     @classmethod
     def from_pretrained(
@@ -97,7 +99,10 @@ class SACEngine(Facts, AsyncCalls):
             dtype=dtype,
             local_files_only=local_files_only,
         )
-        return cls(loaded, store=open_store(store, namespace=namespace))
+        engine = cls(loaded, store=open_store(store, namespace=namespace))
+        if not isinstance(store, AnchorStore):
+            engine._closing.callback(engine.store.close)
+        return engine
 
     # compress
 
@@ -227,12 +232,15 @@ class SACEngine(Facts, AsyncCalls):
     # end
 
     def close(self) -> None:
-        """Let go of the model and the store; later calls raise ``EngineClosedError``."""
+        """Let go of the model, and of the store unless it was given open.
+
+        Later calls raise ``EngineClosedError``.
+        """
         if self._parts is None:
             return
         self._parts = None
         self._workers.shutdown(wait=False, cancel_futures=True)
-        self.store.close()
+        self._closing.close()
 
     def __enter__(self) -> SACEngine:
         return self

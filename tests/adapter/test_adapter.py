@@ -64,7 +64,7 @@ def test_the_fingerprint_knows_everything_that_changes_keys(tiny_folders):
 
 def test_another_ratio_is_refused(tiny_folders):
     base, adapter = tiny_folders
-    with pytest.raises(AdapterMismatchError, match="asked for ratio 15.*trained for ratio 5"):
+    with pytest.raises(AdapterMismatchError, match=r"asked for ratio 15.*trained for ratio 5"):
         SACEngine.from_pretrained(base, adapter=adapter, ratio=15)
 
 

@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from sac_rag import Document, Request, SACEngine
+from sac_rag import Document, Request, SACEngine, open_store
 from sac_rag.errors import (
     AnchorNotFoundError,
     ConfigError,
@@ -272,6 +272,15 @@ def test_a_closed_engine_says_so(tiny_folders):
         with pytest.raises(EngineClosedError):
             call()
     assert "closed" in repr(engine)
+
+
+def test_a_store_that_was_given_open_stays_open(tiny_folders):
+    base, adapter = tiny_folders
+    with open_store(None) as store:
+        with SACEngine.from_pretrained(base, adapter=adapter, store=store) as first:
+            first.compress("kept for the next engine")
+        with SACEngine.from_pretrained(base, adapter=adapter, store=store) as second:
+            assert second.answer("?", ["kept for the next engine"]).usage.anchors_encoded == 0
 
 
 def test_an_anchor_cache_cannot_be_read_in_full(shared_engine):

@@ -1,0 +1,44 @@
+# Every target sets itself up: `make demo` and `make test` work on a bare machine with Python 3.11,
+# make and a C compiler.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+INTEGRATIONS := -e integrations/langchain -e integrations/llama_index
+
+.PHONY: demo test lint types docs notebooks clean
+
+demo: $(VENV)/.core
+	$(BIN)/sac-rag demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/pyright
+
+notebooks: $(VENV)/.dev
+	$(BIN)/jupytext --sync notebooks/*.py
+	$(BIN)/python -m pytest tests/notebooks
+
+# torch by itself first, by its exact version: pip then finds the CPU build where one is at hand
+$(VENV)/.torch: constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	touch $@
+
+$(VENV)/.core: $(VENV)/.torch pyproject.toml
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core integrations/langchain/pyproject.toml integrations/llama_index/pyproject.toml
+	$(PIP) -e ".[langchain,llama-index,train,notebooks,dev]" $(INTEGRATIONS)
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache
