@@ -8,8 +8,8 @@ import time
 import pytest
 from llama_index.core.llms import ChatMessage
 from llama_index.core.schema import NodeWithScore, TextNode
-from sac_rag.errors import ContextOverflowError
 
+from sac_rag.errors import ContextOverflowError
 from tests.integrations.llama_index.conftest import TEXTS
 
 LONG = 1500

@@ -9,8 +9,8 @@ from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.llms import ChatMessage
 from llama_index.llms.sac import SACLLM
-from sac_rag.errors import ConfigError, EmptyInputError, HandleForgeryError, InvalidHandleError
 
+from sac_rag.errors import ConfigError, EmptyInputError, HandleForgeryError, InvalidHandleError
 from tests.integrations.llama_index.conftest import TEXTS
 
 QUESTION = "Who built the bridge of Tessaly?"
