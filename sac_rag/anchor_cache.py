@@ -20,7 +20,7 @@ from sac_rag.rope import relocate_keys
 FORMAT_VERSION = 1
 """Of the bytes that ``AnchorCache.to_bytes`` writes, and part of every fingerprint."""
 
-_DIGEST_MARK = b'"sha256":"'
+_DIGEST_MARK = b"sha256:"
 _DIGEST_LENGTH = 64
 
 
@@ -80,11 +80,12 @@ class AnchorCache:
             "format_version": FORMAT_VERSION,
             "num_tokens": self.num_tokens,
             "fingerprint": self.fingerprint,
+            "checksum": _DIGEST_MARK.decode() + "0" * _DIGEST_LENGTH,
         }
         tensors = {"keys": self.keys, "values": self.values, "positions": self.positions}
         blob = save(
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            metadata={"sac_rag": json.dumps(note), "sha256": "0" * _DIGEST_LENGTH},
+            metadata={"sac_rag": json.dumps(note)},
         )
         spot = _digest_spot(blob)
         return blob[:spot] + _digest(blob, spot) + blob[spot + _DIGEST_LENGTH :]
