@@ -1,0 +1,1 @@
+"""The command line ``sac-rag``: the door that prints. Loads no torch until a command needs it."""
