@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
-from transformers.utils import is_flash_attn_2_available
+from transformers.utils.import_utils import is_flash_attn_2_available
 
 from sac_rag.adapter import Adapter, SACConfig
 from sac_rag.adapter.config import CONFIG_FILE
@@ -130,7 +130,7 @@ def _load_model(base: str, device: torch.device, dtype: torch.dtype, hub: dict[s
         attn_implementation="flash_attention_2" if flash else "sdpa",
         **hub,
     )
-    return causal_lm.to(device).eval().requires_grad_(False)
+    return causal_lm.to(device).eval().requires_grad_(False)  # type: ignore[arg-type]
 
 
 def _eos_ids(causal_lm: Any, tokens: Tokens) -> list[int]:
