@@ -247,7 +247,7 @@ class SACCompressedLLM(SACModel, BaseLLM):
         if not update:
             return self
         changed = self.model_copy(update={**update, "max_tokens": params.max_new_tokens})
-        changed.__dict__.pop("_serialized", None)  # what traces show of the model before
+        vars(changed).pop("_serialized", None)  # what traces show of the model before
         return changed
 
 
