@@ -46,14 +46,22 @@ class HandleDesk:
         return handles
 
     def resolve(self, text: str) -> list[Segment]:
-        """Read a prompt with handles as segments; a document named twice stands once."""
-        segments: dict[str, Segment] = {}
-        for index, part in enumerate(self._split(text)):
-            if isinstance(part, Handle):
-                segments[part.key] = Stored(key=part.key, num_anchors=part.num_anchors)
-            else:
-                segments[f"text {index}"] = part
-        return list(segments.values())
+        """Read a prompt with handles as segments; a document named twice stands once.
+
+        White space before a handle only parted documents; anchors need no parting, so it goes.
+        """
+        segments: list[Segment] = []
+        named: set[str] = set()
+        for part in self._split(text):
+            if not isinstance(part, Handle):
+                segments.append(part)
+                continue
+            if segments and isinstance(segments[-1], str) and not segments[-1].strip():
+                segments.pop()
+            if part.key not in named:
+                named.add(part.key)
+                segments.append(Stored(key=part.key, num_anchors=part.num_anchors))
+        return segments
 
     def count_tokens(self, text: str) -> int:
         """Count a text's tokens; a handle in it counts as its anchors."""

@@ -65,6 +65,15 @@ def test_handles_answer_like_the_text(engine):
     assert engine.count_tokens(handles) == from_text.usage.anchors
 
 
+def test_white_space_between_handles_is_no_text(engine):
+    first, second, _ = (handle.text for handle in engine.issue(DOCUMENTS))
+    segments = engine.resolve(f"\n{first}\n\n{second} {first}\n### Question")
+    assert [type(segment).__name__ for segment in segments] == ["Stored", "Stored", "str"]
+    assert segments[-1] == "\n### Question"
+    kept = engine.resolve(f"Read {first} and\n{second}")
+    assert [segment for segment in kept if isinstance(segment, str)] == ["Read ", " and\n"]
+
+
 def test_warm_answers_equal_cold_ones_and_say_so(engine):
     cold = engine.answer(QUESTION, DOCUMENTS)
     warm = engine.answer(QUESTION, DOCUMENTS)
