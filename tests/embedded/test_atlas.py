@@ -33,7 +33,8 @@ def test_a_document_answers_each_of_its_questions_once(coder):
 
 def test_a_document_comes_close_to_the_wanted_length(coder):
     lengths = [coder.count(write(World(seed), coder.count, 400).text) for seed in range(20)]
-    assert max(lengths) <= 400 and min(lengths) > 350
+    assert max(lengths) <= 400
+    assert min(lengths) > 350
 
 
 def test_a_seed_is_a_world(coder):
@@ -57,7 +58,9 @@ def test_a_batch_holds_whole_questions_and_their_answers(coder):
     for level in LEVELS:
         for _ in range(4):
             batch = make_batch(world, coder, level, 0.0)
-            assert (batch.labels == coder.eos).sum() == batch.labels.shape[0] * batch.labels.shape[1]
+            assert (batch.labels == coder.eos).sum() == batch.labels.shape[0] * batch.labels.shape[
+                1
+            ]
             assert batch.context.shape[1] >= int(batch.lengths.max())
 
 
@@ -68,7 +71,9 @@ def test_the_shipped_documents_are_what_the_script_writes(tmp_path, coder):
     for path in shipped:
         assert path.read_text("utf-8") == (tmp_path / path.name).read_text("utf-8")
     lengths = sorted(coder.count(p.read_text("utf-8")) for p in shipped if p.suffix != ".jsonl")
-    assert lengths[0] >= 300 and lengths[-2] <= 510 and lengths[-1] > 2000
+    assert lengths[0] >= 300
+    assert lengths[-2] <= 510
+    assert lengths[-1] > 2000
 
 
 def test_shipped_questions_are_answered_by_their_document():

@@ -58,9 +58,11 @@ def test_encoded_in_place_equals_compressed_apart_and_joined(coder, model):
     torch.nn.init.normal_(adapter.method.anchor_embeddings)
     weights = Weights(adapter, dtype=torch.float32)
     documents = [list(range(300, 393)), list(range(400, 441)), list(range(500, 507))]
-    chunks = lay_out([documents], ratio=5, chunk_size=40, multiple=8)
+    chunks = lay_out([documents], ratio=5, chunk_size=40, multiple=(4, 8, 8))
     reader = Reader(model.config, compiled=False)
-    cache = arrange(reader.encode(weights.encoder(), chunks, adapter.method.anchor_embeddings), chunks)
+    cache = arrange(
+        reader.encode(weights.encoder(), chunks, adapter.method.anchor_embeddings), chunks
+    )
     apart = [
         cat(adapter.method.compress_chunks(split_chunks(ids, chunk_size=40))) for ids in documents
     ]

@@ -42,7 +42,16 @@ def test_any_text_comes_back(tokenizer, text):
 
 @pytest.mark.parametrize(
     "text",
-    ["  two  spaces ", "\n\nlead\n x\n\n", "a\n", "🎉 漢字", "tab\tx\r\n y", "<|eos|> hi", "\n \n", " "],
+    [
+        "  two  spaces ",
+        "\n\nlead\n x\n\n",
+        "a\n",
+        "🎉 漢字",
+        "tab\tx\r\n y",
+        "<|eos|> hi",
+        "\n \n",
+        " ",
+    ],
 )
 def test_awkward_text_comes_back(tokenizer, text):
     assert tokenizer.decode(_ids(tokenizer, text)) == text

@@ -1,10 +1,12 @@
 """A fictional atlas: documents about places that do not exist, with questions only they can answer.
 
-Names are recombined from syllables and values are drawn at random, so nothing can be known beforehand: an
-answer can only come from the document, in plain or from its anchors. One seed is one world; a share of the
-name combinations is kept for held-out worlds and never written for training.
+Names are recombined from syllables and values are drawn at random, so nothing can be known
+beforehand: an answer can only come from the document, in plain or from its anchors. One seed is
+one world; a share of the name combinations is kept for held-out worlds and never written for
+training.
 """
 
+# ruff: noqa: SIM905 - lists of hundreds of words read better as text
 from __future__ import annotations
 
 import random
@@ -108,12 +110,20 @@ class World:
 
 
 _MEASURES = {
-    "count": (1000, 99_999, ""), "miles": (12, 990, " miles"), "feet": (100, 9_999, " feet"),
+    "count": (1000, 99_999, ""),
+    "miles": (12, 990, " miles"),
+    "feet": (100, 9_999, " feet"),
     "acres": (100, 9_999, " acres"),
 }
 _WORDS = {
-    "goods": phrases.GOODS, "animal": phrases.ANIMALS, "fish": phrases.FISH, "tree": phrases.TREES,
-    "stuff": phrases.STUFF, "ore": phrases.ORES, "month": phrases.MONTHS, "day": phrases.DAYS,
+    "goods": phrases.GOODS,
+    "animal": phrases.ANIMALS,
+    "fish": phrases.FISH,
+    "tree": phrases.TREES,
+    "stuff": phrases.STUFF,
+    "ore": phrases.ORES,
+    "month": phrases.MONTHS,
+    "day": phrases.DAYS,
 }
 
 

@@ -1,13 +1,14 @@
-"""Build the tokenizer of the embedded model: one token per word the atlas uses, letters for all else.
+"""Build the embedded model's tokenizer: a token per word of the atlas, letters for all else.
 
     python train/embedded/build_tokenizer.py [--out sac_rag/embedded/nano]
 
-Takes a second on any machine. The vocabulary is explicit, not learned: words, name syllables, digits, all of
-ASCII and 256 byte pieces, so any text comes back unchanged. A word carries the space before it (``▁``), and a
-line's first word carries one too, so pieces that end in a newline can be tokenised apart and laid behind each
-other: the ids are those of the whole text.
+Takes a second on any machine. The vocabulary is explicit, not learned: words, name syllables,
+digits, all of ASCII and 256 byte pieces, so any text comes back unchanged. A word carries the
+space before it (``▁``), and a line's first word carries one too, so pieces that end in a newline
+can be tokenised apart and laid behind each other: the ids are those of the whole text.
 """
 
+# ruff: noqa: SIM905 - lists of hundreds of words read better as text
 from __future__ import annotations
 
 import argparse
@@ -30,13 +31,19 @@ CHAT_TEMPLATE = """{{- bos_token -}}
 {%- elif message['role'] == 'user' -%}{{- '\n### Question:\n' + text + '\n### Answer:\n' -}}
 {%- else -%}{{- text -}}{%- endif -%}
 {%- endfor -%}"""
-EXTRA_WORDS = """Context Question Answer Query Given Use Using Based following pieces context question answer query
-    information below prior knowledge provided only concise possible Reply with Documents Document Source Helpful
-    documents sources source retrieved passages passage Keep short system user assistant You helpful assistant
-    tasks answering cite know don't If say just that you don't know using three sentences maximum keep Human AI
-    Which Who What When Where Why How many much long high deep wide large Tell Name Please me old is are was were
-    the a an of in on to it It The A In At On From And But Of By For To This That There Most Once Over Through""".split()
-SUFFIXES = "s ed ing er est ly es 's n't tion ment al y en le re th ch sh ee oo ou ea ai st nd nt ng in an on er or ar".split()
+EXTRA_WORDS = """
+    Context Question Answer Query Given Use Using Based following pieces context question answer
+    query information below prior knowledge provided only concise possible Reply with Documents
+    Document Source Helpful documents sources source retrieved passages passage Keep short
+    system user assistant You helpful assistant tasks answering cite know don't If say just that
+    you don't know using three sentences maximum keep Human AI Which Who What When Where Why How
+    many much long high deep wide large Tell Name Please me old is are was were the a an of in
+    on to it It The A In At On From And But Of By For To This That There Most Once Over Through
+""".split()
+SUFFIXES = (
+    "s ed ing er est ly es 's n't tion ment al y en le re th ch sh ee oo ou ea ai st nd nt ng "
+    "in an on er or ar"
+).split()
 
 
 def _words() -> list[str]:
@@ -44,13 +51,26 @@ def _words() -> list[str]:
         text
         for kind in KINDS.values()
         for text in (
-            kind.opening, kind.noun, f"The {kind.noun}", kind.name,
+            kind.opening,
+            kind.noun,
+            f"The {kind.noun}",
+            kind.name,
             *(t for f in kind.facts.values() for t in f.says + f.asks),
         )
     ]
     lines += FILLERS + tuple(EXTRA_WORDS)
-    for group in (phrases.GOODS, phrases.SHADES, phrases.ANIMALS, phrases.FISH, phrases.TREES, phrases.STUFF,
-                  phrases.ORES, phrases.MONTHS, phrases.DAYS, phrases.GIVEN):
+    for group in (
+        phrases.GOODS,
+        phrases.SHADES,
+        phrases.ANIMALS,
+        phrases.FISH,
+        phrases.TREES,
+        phrases.STUFF,
+        phrases.ORES,
+        phrases.MONTHS,
+        phrases.DAYS,
+        phrases.GIVEN,
+    ):
         lines += group
     lines += ["miles feet acres"]
     lines += (Path(__file__).parent / "words.txt").read_text(encoding="utf-8").split()
@@ -63,11 +83,18 @@ def _words() -> list[str]:
 
 def vocabulary() -> list[tuple[str, float]]:
     """List every piece with its score; fewer pieces always beat more, and a letter costs most."""
-    pieces: dict[str, float] = {special: 0.0 for special in SPECIALS}
+    pieces: dict[str, float] = dict.fromkeys(SPECIALS, 0.0)
     pieces["<unk>"] = 0.0
     pieces |= {f"<0x{byte:02X}>": 0.0 for byte in range(256)}
-    singles = ["\n", "▁", *(chr(c) for c in range(33, 127)), *"éèüöäßñçáíóúàâêîôû–—‘’“”…€£°·•éÉÜÖÄ⟦⟧"]
-    singles += [f"▁{c}" for c in "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ#(\"'-&$"]
+    singles = [
+        "\n",
+        "▁",
+        *(chr(c) for c in range(33, 127)),
+        *"éèüöäßñçáíóúàâêîôû–—‘’“”…€£°·•éÉÜÖÄ⟦⟧",
+    ]
+    singles += [
+        f"▁{c}" for c in "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ#(\"'-&$"
+    ]
     for piece in singles:
         pieces.setdefault(piece, -12.0)
     longer = [*HEADERS, "###", "▁###", "\n\n", "---------------------", "```", "...", "▁▁", "▁▁▁▁"]
@@ -84,21 +111,27 @@ def build() -> Tokenizer:
     scores = vocabulary()
     unknown = [piece for piece, _ in scores].index("<unk>")
     tokenizer = Tokenizer(models.Unigram(scores, unk_id=unknown, byte_fallback=True))
-    # a newline is put in front and taken away again, so that a text's first word is a line's first word
-    tokenizer.normalizer = normalizers.Sequence([
-        normalizers.Replace(" ", "▁"),
-        normalizers.Prepend("\n"),
-        normalizers.Replace(Regex(r"\n(?=[^\n])"), "\n▁"),
-        normalizers.Replace(Regex(r"\A\n"), ""),
-    ])
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("|".join(HEADERS) + r"|\n+|▁+(?=▁)|▁?[^▁\n]+|▁"), behavior="isolated")
-    tokenizer.decoder = decoders.Sequence([
-        decoders.ByteFallback(),
-        decoders.Fuse(),
-        decoders.Replace("\n▁", "\n"),
-        decoders.Replace("▁", " "),
-        decoders.Strip(" ", 1, 0),
-    ])
+    # a newline is put in front and taken away again: a text's first word is a line's first word
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace(" ", "▁"),
+            normalizers.Prepend("\n"),
+            normalizers.Replace(Regex(r"\n(?=[^\n])"), "\n▁"),
+            normalizers.Replace(Regex(r"\A\n"), ""),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(
+        Regex("|".join(HEADERS) + r"|\n+|▁+(?=▁)|▁?[^▁\n]+|▁"), behavior="isolated"
+    )
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Replace("\n▁", "\n"),
+            decoders.Replace("▁", " "),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
     tokenizer.add_special_tokens([AddedToken(s, special=True, normalized=False) for s in SPECIALS])
     return tokenizer
 
@@ -109,8 +142,12 @@ def save(out: Path) -> None:
     build().save(str(out / "tokenizer.json"), pretty=True)
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": SPECIALS[1], "eos_token": SPECIALS[2], "pad_token": SPECIALS[0],
-        "model_max_length": 8192, "clean_up_tokenization_spaces": False, "padding_side": "left",
+        "bos_token": SPECIALS[1],
+        "eos_token": SPECIALS[2],
+        "pad_token": SPECIALS[0],
+        "model_max_length": 8192,
+        "clean_up_tokenization_spaces": False,
+        "padding_side": "left",
         "model_input_names": ["input_ids", "attention_mask"],
         "chat_template": CHAT_TEMPLATE,
     }

@@ -1,7 +1,8 @@
 """Lay documents out as padded chunks for the encoder, and their anchors as each context's cache.
 
-Positions, anchors and chunk bounds are the library's own (``sac_rag.layout``). Documents that are joined stand
-behind each other: encoding a chunk at its final place gives what relocating its stored anchors gives.
+Positions, anchors and chunk bounds are the library's own (``sac_rag.layout``). Documents that are
+joined stand behind each other: encoding a chunk at its final place gives what relocating its
+stored anchors gives.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Chunks:
     present: Tensor
     """True where there is an anchor, (C, A)."""
     order: Tensor
-    """For each context its anchors, as indices into (C * A), 0 at padding, (B, S)."""
+    """Each context's anchors, as indices into (C * A), 0 at padding, (B, S)."""
     seen: Tensor
     """True where ``order`` names an anchor, (B, S)."""
     totals: Tensor
@@ -37,7 +38,7 @@ class Chunks:
 
 
 def lay_out(
-    contexts: list[list[list[int]]], *, ratio: int, chunk_size: int, multiple: int = 64
+    contexts: list[list[list[int]]], *, ratio: int, chunk_size: int, multiple: tuple[int, int, int]
 ) -> Chunks:
     """Cut every document of every context into chunks.
 
@@ -45,7 +46,8 @@ def lay_out(
         contexts: Ids of the documents of each context, as the encoder sees them.
         ratio: Tokens per anchor.
         chunk_size: Tokens per chunk.
-        multiple: Widths are rounded up to this, so that a compiled step sees few shapes.
+        multiple: C, T and S are rounded up to multiples of these, so that a compiled step sees
+            few shapes.
     """
     rows: list[tuple[list[int], Tensor, Tensor]] = []
     owners: list[list[int]] = []
@@ -61,30 +63,47 @@ def lay_out(
             before += len(ids)
         owners.append(owned)
         totals.append(before)
-    width = -(-max(len(part) for part, _, _ in rows) // multiple) * multiple
-    most = -(-width // ratio)
-    ids, positions = torch.zeros(2, len(rows), width, dtype=torch.int64)
-    filled = torch.zeros(len(rows), width, dtype=torch.bool)
-    anchors = torch.zeros(len(rows), most, dtype=torch.int64)
-    present = torch.zeros(len(rows), most, dtype=torch.bool)
+    count, width = (
+        _up(len(rows), multiple[0]),
+        _up(max(len(part) for part, _, _ in rows), multiple[1]),
+    )
+    most = min(-(-width // ratio), chunk_size // ratio)
+    ids, positions = torch.zeros(2, count, width, dtype=torch.int64)
+    filled = torch.zeros(count, width, dtype=torch.bool)
+    anchors = torch.zeros(count, most, dtype=torch.int64)
+    present = torch.zeros(count, most, dtype=torch.bool)
     for row, (part, places, picked) in enumerate(rows):
         ids[row, : len(part)], positions[row, : len(part)] = torch.tensor(part), places
         filled[row, : len(part)] = True
         anchors[row, : len(picked)], present[row, : len(picked)] = picked, True
     flat = [
-        torch.cat([row * most + torch.arange(len(rows[row][2])) for row in owned]) for owned in owners
+        torch.cat([row * most + torch.arange(len(rows[row][2])) for row in owned])
+        for owned in owners
     ]
-    longest = -(-max(map(len, flat)) // multiple) * multiple
+    longest = _up(max(map(len, flat)), multiple[2])
     order = torch.zeros(len(contexts), longest, dtype=torch.int64)
     seen = torch.zeros(len(contexts), longest, dtype=torch.bool)
     for b, indices in enumerate(flat):
         order[b, : len(indices)], seen[b, : len(indices)] = indices, True
     return Chunks(
-        ids=ids, filled=filled, positions=positions, anchors=anchors, present=present, order=order,
-        seen=seen, totals=torch.tensor(totals),
+        ids=ids,
+        filled=filled,
+        positions=positions,
+        anchors=anchors,
+        present=present,
+        order=order,
+        seen=seen,
+        totals=torch.tensor(totals),
     )
 
 
+def _up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
 def arrange(cache: list[tuple[Tensor, Tensor]], chunks: Chunks) -> list[tuple[Tensor, Tensor]]:
-    """Turn anchors per chunk, (C, A, G, K), into a cache per context, (B, S, G, K), layer by layer."""
-    return [(keys.flatten(0, 1)[chunks.order], values.flatten(0, 1)[chunks.order]) for keys, values in cache]
+    """Turn each layer's anchors per chunk, (C, A, G, K), into a cache per context, (B, S, G, K)."""
+    return [
+        (keys.flatten(0, 1)[chunks.order], values.flatten(0, 1)[chunks.order])
+        for keys, values in cache
+    ]

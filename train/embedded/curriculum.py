@@ -1,32 +1,35 @@
-"""Batches for the embedded model: documents with many questions each, harder whenever they are answered.
+"""Batches for the embedded model: documents with many questions each, harder whenever they are
+answered.
 
-A batch is padded to the shape of its level, so that a compiled step sees few shapes. Prompts are the paper's
-(``### Context:``, ``### Question:``, ``### Answer:``); at the last level some questions come wrapped the way
-frameworks wrap them by default.
+A batch is padded to the shape of its level, so that a compiled step sees few shapes. Prompts are
+the paper's (``### Context:``, ``### Question:``, ``### Answer:``); at the last level some
+questions come wrapped the way frameworks wrap them by default.
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from atlas import Document, Question, Style, World, write
+from phrases import ENDS, SURNAME_ENDS
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 CONTEXT = "### Context:\n"
+RULE = "---------------------"
 WRAPPERS = (
-    "Context information is below.\n---------------------\n{c}\n---------------------\nGiven the context information "
-    "and not prior knowledge, answer the query.\nQuery: {q}\nAnswer: ",
+    f"Context information is below.\n{RULE}\n{{c}}\n{RULE}\nGiven the context information and not "
+    "prior knowledge, answer the query.\nQuery: {q}\nAnswer: ",
     "Answer the question using only the context.\n\nContext: {c}\n\nQuestion: {q}\nAnswer:",
     "Answer the question based only on the following context:\n{c}\n\nQuestion: {q}\n",
-    "Use the following pieces of retrieved context to answer the question. If you don't know the answer, just say "
-    "that you don't know. Use three sentences maximum and keep the answer concise.\nQuestion: {q} \nContext: {c} \n"
-    "Answer:",
+    "Use the following pieces of retrieved context to answer the question. If you don't know the "
+    "answer, just say that you don't know. Use three sentences maximum and keep the answer "
+    "concise.\nQuestion: {q} \nContext: {c} \nAnswer:",
     "Use the context.\n{c}\nQuestion: {q}\nShort answer:",
 )
-"""Default templates of frameworks; the context's slot is empty, for the documents already stand in front."""
+"""Frameworks' default templates; the context's slot is empty: the documents stand in front."""
 IGNORE = -100
 WINDOW = 6000
 """Furthest position at which questions are asked in training."""
@@ -48,6 +51,8 @@ class Level:
     """Share of batches whose questions are wrapped as frameworks do."""
     long: float = 0.0
     """Share of batches with several documents joined or one very long one."""
+    found: float = 0.0
+    """Chance that a document looks as loaders hand it on: title in front, no heading, ..."""
 
 
 def _style(**changes: float) -> Style:
@@ -61,10 +66,31 @@ LEVELS = (
     Level(tokens=(130, 158), style=_style(facts=4), contexts=16, questions=12),
     Level(tokens=(130, 158), style=_style(says=3, asks=2), contexts=16, questions=12),
     Level(tokens=(220, 254), style=_style(says=9, asks=9, rich=0.2), contexts=12, questions=16),
-    Level(tokens=(300, 382), style=_style(says=9, asks=9, rich=0.35, openings=0.7), contexts=8, questions=16),
+    Level(
+        tokens=(300, 382),
+        style=_style(says=9, asks=9, rich=0.35, openings=0.7),
+        contexts=8,
+        questions=16,
+    ),
     Level(tokens=(300, 446), style=Style(pronoun=0.1, filler=0.06), contexts=8, questions=16),
-    Level(tokens=(250, 510), style=Style(), contexts=8, questions=16, wrapped=0.08, long=0.04),
-    Level(tokens=(250, 510), style=Style(), contexts=8, questions=16, wrapped=0.15, long=0.12),
+    Level(
+        tokens=(250, 524),
+        style=Style(),
+        contexts=8,
+        questions=16,
+        wrapped=0.08,
+        long=0.04,
+        found=0.2,
+    ),
+    Level(
+        tokens=(250, 524),
+        style=Style(),
+        contexts=8,
+        questions=16,
+        wrapped=0.15,
+        long=0.12,
+        found=0.4,
+    ),
 )
 
 
@@ -82,15 +108,20 @@ class Batch:
     """Ids of questions and answers, (B, N, Q)."""
     labels: Tensor
     """Ids to predict at each place, ``IGNORE`` outside answers, (B, N, Q)."""
+    hints: Tensor
+    """Second syllables of names in the questions, likewise: they can be copied from the context."""
     gap: Tensor
     """Free positions between context and questions, (B,)."""
 
 
 class Coder:
-    """Turns texts into ids the way the prompts are built: pieces apart, then laid behind each other."""
+    """Turns texts into ids as prompts are built: pieces apart, then laid behind each other."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._backend = tokenizer.backend_tokenizer  # type: ignore[attr-defined]
+        ends = tokenizer.convert_tokens_to_ids([*ENDS, *SURNAME_ENDS])
+        self.name_ends = torch.zeros(len(tokenizer), dtype=torch.bool)
+        self.name_ends[ends] = True
         self.bos, self.eos, self.pad = (
             tokenizer.convert_tokens_to_ids(t) for t in ("<|bos|>", "<|eos|>", "<|pad|>")
         )
@@ -116,20 +147,42 @@ class Coder:
         return self.ids(f"\n### Question:\n{question}\n### Answer:\n")
 
 
+def _as_found(rng: random.Random, document: Document, chance: float) -> Document:
+    """Change a document's surroundings as file loaders and titles in metadata do."""
+    if rng.random() >= chance:
+        return document
+    text, title = document.text, document.title
+    forms = (
+        text + "\n",
+        f"{title}\n{text}",
+        f"{title}\n{text}\n",
+        text.split("\n\n", 1)[1],
+        f"file_name: {title.lower()}.md\n\n{text}",
+        f"{title}\n\n" + text.split("\n\n", 1)[1],
+        f"title: {title}\n\n{text}",
+        f"source: {title.lower()}.txt\n{text}",
+    )
+    return replace(document, text=rng.choice(forms))
+
+
 def make_documents(world: World, coder: Coder, level: Level, shape: str) -> list[Document]:
-    """Write the documents of one context: ``one``, ``joined`` (2-8) or ``large`` (1,200-3,600 tokens)."""
+    """Write a context's documents: ``one``, ``joined`` (2-8) or ``large`` (1,200-3,600 tokens)."""
     world.forget()
     rng = world.rng
     if shape == "one":
-        return [write(world, coder.count, rng.randint(*level.tokens), style=level.style)]
-    if shape == "large":
-        return [write(world, coder.count, rng.randint(1200, 3600), style=level.style)]
-    return [
-        write(world, coder.count, rng.randint(200, 480), style=level.style) for _ in range(rng.randint(2, 8))
-    ]
+        # room for what a loader may add
+        lengths = [rng.randint(*level.tokens) - (16 if level.found else 0)]
+    elif shape == "large":
+        lengths = [rng.randint(1200, 3600)]
+    else:
+        lengths = [rng.randint(200, 480) for _ in range(rng.randint(2, 8))]
+    written = [write(world, coder.count, tokens, style=level.style) for tokens in lengths]
+    return [_as_found(rng, document, level.found) for document in written]
 
 
-def _ask(coder: Coder, rng: random.Random, question: Question, wrapped: bool) -> tuple[list[int], list[int]]:
+def _ask(
+    coder: Coder, rng: random.Random, question: Question, wrapped: bool
+) -> tuple[list[int], list[int]]:
     asked = coder.prompt(question.question)
     if wrapped:
         text = rng.choice(WRAPPERS).format(c="", q=question.question)
@@ -144,7 +197,8 @@ def make_batch(world: World, coder: Coder, level: Level, gaps: float) -> Batch:
         world: Where the documents come from.
         coder: The tokenizer.
         level: How hard, and how many.
-        gaps: Share of contexts with free positions before the questions, as if other documents stood there.
+        gaps: Share of contexts with free positions before the questions, as if documents stood
+            there.
     """
     rng = world.rng
     draw = rng.random()
@@ -154,7 +208,9 @@ def make_batch(world: World, coder: Coder, level: Level, gaps: float) -> Batch:
     n, q = (24, 24) if long else (8, 112) if wrapped else (level.questions, 24)
     sets = [make_documents(world, coder, level, shape) for _ in range(count)]
     contexts = [coder.context([d.text for d in documents]) for documents in sets]
-    widest = -(-max(map(len, contexts)) // 512) * 512 if long else -(-level.tokens[1] // 32) * 32
+    widest = (
+        -(-max(map(len, contexts)) // 512) * 512 if long else -(-(level.tokens[1] + 2) // 32) * 32
+    )
     context = torch.full((count, widest), coder.pad)
     questions, labels = torch.full((count, n, q), coder.pad), torch.full((count, n, q), IGNORE)
     for b, documents in enumerate(sets):
@@ -166,10 +222,22 @@ def make_batch(world: World, coder: Coder, level: Level, gaps: float) -> Batch:
             ids = torch.tensor(asked + answer)[:q]
             questions[b, i, : len(ids)] = ids
             labels[b, i, len(asked) - 1 : len(ids) - 1] = ids[len(asked) :]
+    following = torch.cat(
+        (questions[:, :, 1:], torch.full_like(questions[:, :, :1], coder.pad)), dim=2
+    )
+    hinted = coder.name_ends[following] & (labels == IGNORE)
     lengths = torch.tensor([len(c) for c in contexts])
     room = WINDOW - lengths - q
-    gap = torch.tensor([rng.randint(0, int(r)) if rng.random() < gaps and r > 0 else 0 for r in room])
+    gap = torch.tensor(
+        [rng.randint(0, int(r)) if rng.random() < gaps and r > 0 else 0 for r in room]
+    )
     encoder_view = [[coder.document(d.text) for d in documents] for documents in sets]
     return Batch(
-        documents=encoder_view, context=context, lengths=lengths, questions=questions, labels=labels, gap=gap
+        documents=encoder_view,
+        context=context,
+        lengths=lengths,
+        questions=questions,
+        labels=labels,
+        hints=following.where(hinted, IGNORE),
+        gap=gap,
     )

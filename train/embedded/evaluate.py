@@ -2,10 +2,10 @@
 
     python train/embedded/evaluate.py --base sac_rag/embedded/nano --out scores.json
 
-Two CPU cores, about five minutes (``--questions 50`` for a quick look). Greedy decoding through the library's own engine; a
-question counts when the answer is the expected string, character for character. Expected: the table of the
-model card (``sac_rag/embedded/nano/README.md``). Seeds are fixed, and their names and values in part never
-occur in training.
+Two CPU cores, about five minutes (``--questions 50`` for a quick look). Greedy decoding through
+the library's own engine; a question counts when the answer is the expected string, character for
+character. Expected: the table of the model card (``sac_rag/embedded/nano/README.md``). Seeds are
+fixed, and their names and values in part never occur in training.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def _request(engine: SACEngine, texts: list[str], question: str, road: str) -> R
     return engine.request(question, documents, compress=road == "anchors")
 
 
-def measure(engine: SACEngine, task: str, road: str, asked: Asked, coder: Coder) -> tuple[Score, list[str]]:
+def measure(
+    engine: SACEngine, task: str, road: str, asked: Asked, coder: Coder
+) -> tuple[Score, list[str]]:
     """Ask every question and count; give the answers too."""
     requests = [_request(engine, texts, one.question, road) for texts, one in asked]
     answers = [answer.text for answer in engine.generate(requests, max_new_tokens=16)]
@@ -79,7 +81,12 @@ def measure(engine: SACEngine, task: str, road: str, asked: Asked, coder: Coder)
     low, high = wilson(right, len(asked))
     length = sum(len(coder.context(texts)) for texts, _ in asked) / len(asked)
     score = Score(
-        task=task, road=road, right=right, asked=len(asked), low=low, high=high,
+        task=task,
+        road=road,
+        right=right,
+        asked=len(asked),
+        low=low,
+        high=high,
         source_tokens=round(length, 1),
     )
     return score, answers
@@ -121,7 +128,9 @@ def main(args: argparse.Namespace) -> None:
                     if answer != one.answer and road != "none":
                         print(f"    {one.question}  expected {one.answer!r}, got {answer!r}")
     if args.out:
-        args.out.write_text(json.dumps([asdict(s) for s in scores], indent=2) + "\n", encoding="utf-8")
+        args.out.write_text(
+            json.dumps([asdict(s) for s in scores], indent=2) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""The decoder's forward pass for training on CPU: one context, many questions, bfloat16 matrix products.
+"""The decoder's forward pass for training on CPU: one context, many questions, bfloat16 matrix
+products.
 
-The weights are those of a transformers ``LlamaForCausalLM``; this is the same arithmetic laid out for many
-questions per context. Every question sees the whole context and itself, and its positions start right after
-the context, exactly as when it is asked alone. ``tests/embedded`` holds both roads to one result.
+The weights are those of a transformers ``LlamaForCausalLM``; this is the same arithmetic laid out
+for many questions per context. Every question sees the whole context and itself, and its
+positions start right after the context, exactly as when it is asked alone. ``tests/embedded``
+holds both roads to one result.
 
-Shapes: B contexts, T context tokens, N questions, Q tokens of a question, H heads, G key/value heads, K head
-dimension, D model dimension. One processor with AMX multiplies bfloat16 ten times as fast as float32.
+Shapes: B contexts, T context tokens, N questions, Q tokens of a question, H heads, G key/value
+heads, K head dimension, D model dimension. One processor with AMX multiplies bfloat16 ten times
+as fast as float32.
 """
 
 from __future__ import annotations
@@ -17,8 +20,15 @@ from torch import Tensor
 NEGATIVE = -30_000.0
 """Stands for minus infinity in masks; a row that is masked everywhere must still have a softmax."""
 LAYER_NAMES = (
-    "input_layernorm", "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-    "post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj",
+    "input_layernorm",
+    "self_attn.q_proj",
+    "self_attn.k_proj",
+    "self_attn.v_proj",
+    "self_attn.o_proj",
+    "post_attention_layernorm",
+    "mlp.gate_proj",
+    "mlp.up_proj",
+    "mlp.down_proj",
 )
 
 
@@ -30,7 +40,9 @@ def layer_weights(weights: dict[str, Tensor], layer: int) -> list[Tensor]:
 def angles(positions: Tensor, head_dim: int, theta: float = 10_000.0) -> tuple[Tensor, Tensor]:
     """Give cosines and sines (..., 1, K) in float32 for positions (...)."""
     inv_freq = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
-    angle = (positions[..., None].float() * inv_freq).repeat(*[1] * positions.dim(), 2).unsqueeze(-2)
+    angle = (
+        (positions[..., None].float() * inv_freq).repeat(*[1] * positions.dim(), 2).unsqueeze(-2)
+    )
     return angle.cos(), angle.sin()
 
 
@@ -71,7 +83,7 @@ def _attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tens
 def context_layer(
     x: Tensor, weights: list[Tensor], cos: Tensor, sin: Tensor, mask: Tensor, head_dim: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run a layer over contexts (B, T, D); return the hidden states and the rotated keys and values."""
+    """Run a layer over contexts (B, T, D); give hidden states, rotated keys, and values."""
     queries, keys, values = _heads(x, weights, head_dim)
     queries, keys = _turn(queries, cos, sin), _turn(keys, cos, sin)
     x = x + F.linear(_attend(queries, keys, values, mask), weights[4])
@@ -87,17 +99,24 @@ def context_keys(
 
 
 def question_layer(
-    x: Tensor, weights: list[Tensor], cos: Tensor, sin: Tensor, keys: Tensor, values: Tensor,
-    mask: Tensor, causal: Tensor, head_dim: int,
+    x: Tensor,
+    weights: list[Tensor],
+    cos: Tensor,
+    sin: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor,
+    causal: Tensor,
+    head_dim: int,
 ) -> Tensor:
-    """Run a layer over questions (B, N, Q, D) that see a context's keys (B, S, G, K) and themselves.
+    """Run a layer over questions (B, N, Q, D) that see a context's keys and themselves.
 
     Args:
         x: Hidden states of the questions.
         weights: One layer's weights.
         cos: Cosines of the questions' positions, (B, N, Q, 1, K).
         sin: Sines of the same.
-        keys: Rotated keys of the context or of its anchors.
+        keys: Rotated keys of the context or of its anchors, (B, S, G, K).
         values: Their values.
         mask: 0 where a context key may be seen, (B, S).
         causal: Mask within a question, (Q, Q).
@@ -128,7 +147,7 @@ def causal_mask(size: int) -> Tensor:
 def context_layer_long(
     x: Tensor, weights: list[Tensor], cos: Tensor, sin: Tensor, mask: Tensor, head_dim: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Run a layer as ``context_layer``, causal whatever the mask, in memory linear in the length."""
+    """Run a layer as ``context_layer``, causal whatever the mask, in memory linear in T."""
     del mask
     queries, keys, values = _heads(x, weights, head_dim)
     queries, keys = _turn(queries, cos, sin), _turn(keys, cos, sin)

@@ -2,9 +2,9 @@
 
     python train/embedded/make_demo.py [--out sac_rag/embedded/atlas]
 
-A second on any machine, always the same files: ten entries of 300-500 tokens and one of more than 2,000, from a
-held-out world, and ``questions.jsonl`` with ``{"question", "answer", "document"}``. Names are unique over all of
-them, so any of the documents may be joined.
+A second on any machine, always the same files: ten entries of 300-500 tokens and one of more than
+2,000, from a held-out world, and ``questions.jsonl`` with ``{"question", "answer", "document"}``.
+Names are unique over all of them, so any of the documents may be joined.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The decoder over training batches: read contexts, encode chunks to anchors, answer questions.
 
-Shapes: B contexts, N questions each, Q tokens a question, C chunks, T tokens, A anchors a chunk, S cache
-entries of a context, G key/value heads, K head dimension, D model dimension.
+Shapes: B contexts, N questions each, Q tokens a question, C chunks, T tokens, A anchors a chunk,
+S cache entries of a context, G key/value heads, K head dimension, D model dimension.
 """
 
 from __future__ import annotations
@@ -34,15 +34,22 @@ class Reader:
         mask, cache = fl.causal_mask(context.shape[1]), []
         for layer in range(self.layers - 1):
             run = fl.context_layer_long if context.shape[1] > 1024 else self.context_layer
-            x, keys, values = run(x, fl.layer_weights(weights, layer), cos, sin, mask, self.head_dim)
+            x, keys, values = run(
+                x, fl.layer_weights(weights, layer), cos, sin, mask, self.head_dim
+            )
             cache.append((keys, values))
         last = fl.layer_weights(weights, self.layers - 1)
         keys_of = fl.context_keys if context.shape[1] > 1024 else self.context_keys
         return [*cache, keys_of(x, last, cos, sin, self.head_dim)]
 
     def ask(
-        self, weights: dict[str, Tensor], cache: list[tuple[Tensor, Tensor]], seen: Tensor, questions: Tensor,
-        start: Tensor, first: Tensor | None = None,
+        self,
+        weights: dict[str, Tensor],
+        cache: list[tuple[Tensor, Tensor]],
+        seen: Tensor,
+        questions: Tensor,
+        start: Tensor,
+        first: Tensor | None = None,
     ) -> Tensor:
         """Give the last hidden states of questions that begin at positions ``start``.
 
@@ -67,7 +74,9 @@ class Reader:
             y = run(y, w, cos, sin, keys, values, mask, causal, self.head_dim)
         return fl.norm(y, weights["model.norm.weight"])
 
-    def encode(self, weights: dict[str, Tensor], chunks: Chunks, marks: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def encode(
+        self, weights: dict[str, Tensor], chunks: Chunks, marks: Tensor
+    ) -> list[tuple[Tensor, Tensor]]:
         """Give each layer's keys and values of the chunks' anchors, (C, A, G, K).
 
         Args:
@@ -95,11 +104,15 @@ def _pick(x: Tensor, index: Tensor) -> Tensor:
     return x.gather(1, wide)
 
 
-def grade(hidden: Tensor, labels: Tensor, weights: dict[str, Tensor]) -> tuple[Tensor, float]:
-    """Give the mean loss over answer tokens, and the share of questions without a wrong token."""
-    wanted = labels != IGNORE
+def grade(
+    hidden: Tensor, labels: Tensor, hints: Tensor, weights: dict[str, Tensor]
+) -> tuple[Tensor, float]:
+    """Give the mean loss over answers and hints, and the share of answers without a wrong token."""
+    answers = labels != IGNORE
+    wanted = answers | (hints != IGNORE)
+    targets = labels.where(answers, hints)[wanted]
     logits = F.linear(hidden[wanted], weights["model.embed_tokens.weight"]).float()
-    loss = F.cross_entropy(logits, labels[wanted])
-    wrong = torch.zeros_like(labels, dtype=torch.bool)
-    wrong[wanted] = logits.argmax(-1) != labels[wanted]
-    return loss, 1 - wrong.any(-1).float().mean().item()
+    wrong = torch.zeros_like(answers)
+    wrong[wanted] = logits.argmax(-1) != targets
+    right = 1 - (wrong & answers).any(-1).float().mean().item()
+    return F.cross_entropy(logits, targets), right

@@ -1,10 +1,10 @@
 """Train the embedded decoder from nothing: answers about fictional documents, read in full.
 
-    python train/embedded/train_base.py --out sac_rag/embedded/nano --work /tmp/nano/base --minutes 60
+    python train/embedded/train_base.py --out sac_rag/embedded/nano --work runs/base
 
-Two CPU cores with AMX (bfloat16), about an hour. Expected at the end: the last level of the curriculum and an
-exact match above 0.9 on held-out documents (``evaluate.py``). Stops and goes on from ``--work``; ``--steps N
---tiny`` runs the same road in seconds for a test.
+Two CPU cores with AMX (bfloat16), about an hour. Expected at the end: the last level of the
+curriculum and an exact match above 0.9 on held-out documents (``evaluate.py``). Stops and goes on
+from ``--work``; ``--steps N --tiny`` runs the same road in seconds for a test.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 log = logging.getLogger("train_base")
-PASS = 0.88
+PASS = 0.78
 """Questions answered without a mistake before the next level begins."""
 WINDOW = 60
 """Batches over which that is measured."""
@@ -36,12 +36,21 @@ def new_model(tokenizer: PreTrainedTokenizerBase, *, tiny: bool) -> LlamaForCaus
     """Build the untrained decoder."""
     width, layers, inner = (64, 2, 96) if tiny else (256, 4, 640)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=width, intermediate_size=inner, num_hidden_layers=layers,
-        num_attention_heads=width // 64 * (1 if not tiny else 2), num_key_value_heads=2,
-        head_dim=32 if tiny else 64, max_position_embeddings=8192, rms_norm_eps=1e-5,
-        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0}, tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id, initializer_range=0.02,
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=inner,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 64 * (1 if not tiny else 2),
+        num_key_value_heads=2,
+        head_dim=32 if tiny else 64,
+        max_position_embeddings=8192,
+        rms_norm_eps=1e-5,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.02,
     )
     return LlamaForCausalLM(config)
 
@@ -51,7 +60,7 @@ def loss_of(reader: Reader, weights: dict[str, Tensor], batch: Batch) -> tuple[T
     cache = reader.read(weights, batch.context)
     seen = torch.arange(batch.context.shape[1])[None] < batch.lengths[:, None]
     hidden = reader.ask(weights, cache, seen, batch.questions, batch.lengths + batch.gap)
-    return grade(hidden, batch.labels, weights)
+    return grade(hidden, batch.labels, batch.hints, weights)
 
 
 class Run:
@@ -69,7 +78,9 @@ class Run:
         matrices = [p for n, p in self.model.named_parameters() if p.dim() == 2 and "layers" in n]
         others = [p for n, p in self.model.named_parameters() if p.dim() != 2 or "layers" not in n]
         self.optimizers = [
-            torch.optim.Muon(matrices, lr=args.lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Muon(
+                matrices, lr=args.lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"
+            ),
             torch.optim.AdamW(others, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
         ]
         self.lr: float = args.lr
@@ -79,8 +90,12 @@ class Run:
     def save(self) -> None:
         """Write everything needed to go on, and the weights as transformers loads them."""
         state = {
-            "model": self.model.state_dict(), "optimizers": [o.state_dict() for o in self.optimizers],
-            "step": self.step, "level": self.level, "elapsed_s": self.elapsed_s, "tokens": self.tokens,
+            "model": self.model.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "step": self.step,
+            "level": self.level,
+            "elapsed_s": self.elapsed_s,
+            "tokens": self.tokens,
             "recent": self.recent,
         }
         torch.save(state, self.work / "state.tmp")
@@ -102,7 +117,7 @@ class Run:
 
     def train_step(self, done: float) -> tuple[float, float]:
         """Take one step; ``done`` is the share of the time that is over."""
-        scale = min(1.0, (self.step + 1) / 100) * min(1.0, max(0.05, (1 - done) / 0.3))
+        scale = min(1.0, (self.step + 1) / 100) * min(1.0, max(0.03, (1 - done) / 0.63))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * scale
@@ -118,7 +133,11 @@ class Run:
         self.step += 1
         self.tokens += batch.context.numel() + batch.questions.numel()
         self.recent = [*self.recent, right][-WINDOW:]
-        if len(self.recent) == WINDOW and sum(self.recent) / WINDOW > PASS and self.level < len(LEVELS) - 1:
+        if (
+            len(self.recent) == WINDOW
+            and sum(self.recent) / WINDOW > PASS
+            and self.level < len(LEVELS) - 1
+        ):
             self.level, self.recent = self.level + 1, []
             log.info("step %d: level %d begins", self.step, self.level)
         return loss.item(), right
@@ -150,7 +169,12 @@ def main(args: argparse.Namespace) -> None:
             mean = sum(run.recent) / max(1, len(run.recent))
             log.info(
                 "step %d  level %d  loss %.3f  right %.3f  %.1f M tokens  %.0f s",
-                run.step, run.level, loss, mean, run.tokens / 1e6, run.elapsed_s,
+                run.step,
+                run.level,
+                loss,
+                mean,
+                run.tokens / 1e6,
+                run.elapsed_s,
             )
             last_s = now
         if now - saved_s > 120:

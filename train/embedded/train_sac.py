@@ -1,13 +1,15 @@
-"""Train the SAC adapter of the embedded model: the frozen decoder answers from one anchor per five tokens.
+"""Train the SAC adapter of the embedded model: the frozen decoder answers from one anchor per
+five tokens.
 
-    python train/embedded/train_sac.py --base sac_rag/embedded/nano --work /tmp/nano/sac --minutes 45
+    python train/embedded/train_sac.py --base sac_rag/embedded/nano --work runs/sac --minutes 45
 
-Two CPU cores with AMX (bfloat16), under an hour. Expected at the end: at least 95 % of the exact match that the
-same decoder reaches with the full text (``evaluate.py``). Stops and goes on from ``--work``; the adapter is
-written to ``<base>/sac-5x`` as ``Adapter.save_pretrained`` writes it. ``--steps N --tiny`` is for a test.
+Two CPU cores with AMX (bfloat16), under an hour. Expected at the end: at least 95 % of the exact
+match that the same decoder reaches with the full text (``evaluate.py``). Stops and goes on from
+``--work``; the adapter is written to ``<base>/sac-5x`` as ``Adapter.save_pretrained`` writes it.
+``--steps N --tiny`` is for a test.
 
-The encoder runs on the fast layers of ``reader.py`` with the LoRA merged into its weights; a test holds them
-to the library's ``compress_chunks``.
+The encoder runs on the fast layers of ``reader.py`` with the LoRA merged into its weights; a test
+holds them to the library's ``compress_chunks``.
 """
 
 from __future__ import annotations
@@ -88,19 +90,32 @@ class Weights:
         return {**self.decoder, **merged}
 
 
-def loss_of(reader: Reader, weights: Weights, batch: Batch, compress: CompressConfig) -> tuple[Tensor, float]:
+def loss_of(
+    reader: Reader, weights: Weights, batch: Batch, compress: CompressConfig
+) -> tuple[Tensor, float]:
     """Encode the documents to anchors and answer from them."""
-    chunks = lay_out(batch.documents, ratio=compress.ratio, chunk_size=compress.chunk_size)
+    # a context alone in its batch holds several documents, or one of several chunks
+    multiple = (8, 128, 448) if len(batch.documents) == 1 else (4, 128, 64)
+    chunks = lay_out(
+        batch.documents, ratio=compress.ratio, chunk_size=compress.chunk_size, multiple=multiple
+    )
     per_chunk = reader.encode(weights.encoder(), chunks, weights.method.anchor_embeddings)
     cache = arrange(per_chunk, chunks)
     # the task token takes a place of its own before each question and predicts nothing
     spare = torch.zeros_like(batch.questions[:, :, :1])
     questions = torch.cat((spare, batch.questions), dim=2)
-    labels = torch.cat((torch.full_like(spare, IGNORE), batch.labels), dim=2)
-    hidden = reader.ask(
-        weights.decoder, cache, chunks.seen, questions, chunks.totals, weights.method.task_embedding()
+    labels, hints = (
+        torch.cat((torch.full_like(spare, IGNORE), x), dim=2) for x in (batch.labels, batch.hints)
     )
-    return grade(hidden, labels, weights.decoder)
+    hidden = reader.ask(
+        weights.decoder,
+        cache,
+        chunks.seen,
+        questions,
+        chunks.totals,
+        weights.method.task_embedding(),
+    )
+    return grade(hidden, labels, hints, weights.decoder)
 
 
 class Run:
@@ -118,7 +133,9 @@ class Run:
         method = self.adapter.method
         self.embeddings = [method.anchor_embeddings, method.task_embeddings]
         self.optimizers = [
-            torch.optim.Muon(self.weights.matrices, lr=args.lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Muon(
+                self.weights.matrices, lr=args.lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
+            ),
             torch.optim.AdamW(self.embeddings, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.0),
         ]
         self.step, self.level, self.elapsed_s = 0, FIRST_LEVEL, 0.0
@@ -129,7 +146,10 @@ class Run:
         state = {
             "trained": [p.detach() for p in (*self.weights.matrices, *self.embeddings)],
             "optimizers": [o.state_dict() for o in self.optimizers],
-            "step": self.step, "level": self.level, "elapsed_s": self.elapsed_s, "recent": self.recent,
+            "step": self.step,
+            "level": self.level,
+            "elapsed_s": self.elapsed_s,
+            "recent": self.recent,
         }
         torch.save(state, self.args.work / "state.tmp")
         (self.args.work / "state.tmp").rename(self.args.work / "state.pt")
@@ -140,13 +160,19 @@ class Run:
         if not path.exists():
             return
         state = torch.load(path, weights_only=True)
-        for parameter, saved in zip((*self.weights.matrices, *self.embeddings), state["trained"], strict=True):
+        for parameter, saved in zip(
+            (*self.weights.matrices, *self.embeddings), state["trained"], strict=True
+        ):
             parameter.data.copy_(saved)
         self.level = state["level"]
         if optimizers:
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
-            self.step, self.elapsed_s, self.recent = state["step"], state["elapsed_s"], state["recent"]
+            self.step, self.elapsed_s, self.recent = (
+                state["step"],
+                state["elapsed_s"],
+                state["recent"],
+            )
         self.world = World(f"sac-{self.step}-{random.randrange(10**9)}")
 
     def train_step(self, done: float) -> float:
@@ -187,7 +213,14 @@ def main(args: argparse.Namespace) -> None:
         run.elapsed_s = before_s + now - begun_s
         if now - last_s > 10:
             mean = sum(run.recent) / max(1, len(run.recent))
-            log.info("step %d  level %d  loss %.3f  right %.3f  %.0f s", run.step, run.level, loss, mean, run.elapsed_s)
+            log.info(
+                "step %d  level %d  loss %.3f  right %.3f  %.0f s",
+                run.step,
+                run.level,
+                loss,
+                mean,
+                run.elapsed_s,
+            )
             last_s = now
         if now - saved_s > 120:
             run.save()

@@ -1,0 +1,32 @@
+"""The whole road, from nothing to an engine that answers, at toy size."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import evaluate
+import train_base
+import train_sac
+
+from sac_rag.engine import SACEngine
+
+
+def _args(**values: object) -> argparse.Namespace:
+    return argparse.Namespace(**({"minutes": 1.0, "lr": 2e-3, "seed": 1, "tiny": True} | values))
+
+
+def test_trained_stopped_resumed_and_asked(tmp_path: Path):
+    base = tmp_path / "nano"
+    for steps in (1, 2):  # the second call goes on from the first one's checkpoint
+        train_base.main(_args(out=base, work=tmp_path / "base", steps=steps))
+    for steps in (1, 2):
+        train_sac.main(_args(base=base, work=tmp_path / "sac", steps=steps, ratio=5, start=None))
+    settings = {"adapter": None, "tasks": ["one"], "questions": 4, "wrong": False}
+    evaluate.main(argparse.Namespace(base=base, out=tmp_path / "scores.json", **settings))
+    scores = json.loads((tmp_path / "scores.json").read_text("utf-8"))
+    assert [score["road"] for score in scores] == ["full", "anchors", "none"]
+    with SACEngine.from_pretrained(base, adapter=base / "sac-5x") as engine:
+        assert engine.ratio == 5
+        assert engine.answer("Who founded Barwick?", ["Barwick is old."], 4).usage.anchors > 0
