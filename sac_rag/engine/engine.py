@@ -29,7 +29,7 @@ from sac_rag.engine.requests import (
 from sac_rag.engine.streaming import AnswerStream
 from sac_rag.engine.usage import Answer, Usage
 from sac_rag.errors import EngineClosedError
-from sac_rag.generation import Completion, GenerationParams, complete
+from sac_rag.generation import GenerationParams, complete
 from sac_rag.generation.decode import OnText
 from sac_rag.handles import Handle
 from sac_rag.store import AnchorStore, open_store
@@ -288,19 +288,8 @@ class SACEngine(Facts, AsyncCalls):
         return [
             Answer(
                 text=completion.text,
-                usage=_usage(one.counts, completion),
+                usage=Usage.of(completion, one.counts),
                 stop_reason=completion.stop_reason,
             )
             for one, completion in zip(built, completions, strict=True)
         ]
-
-
-def _usage(counts: Mapping[str, Any], completion: Completion) -> Usage:
-    return Usage(
-        **counts,
-        cache_bytes=completion.cache_bytes,
-        prefill_s=completion.prefill_s,
-        decode_s=completion.decode_s,
-        completion_tokens=len(completion.token_ids),
-        finish_reason=completion.finish_reason,
-    )

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
+
+from sac_rag.generation import Completion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +39,18 @@ class Usage:
     """Tokens generated, the end token included."""
     finish_reason: str
     """``stop`` or ``length``."""
+
+    @classmethod
+    def of(cls, completion: Completion, counts: Mapping[str, Any]) -> Usage:
+        """Put together what was known before decoding and what decoding took."""
+        return cls(
+            **counts,
+            cache_bytes=completion.cache_bytes,
+            prefill_s=completion.prefill_s,
+            decode_s=completion.decode_s,
+            completion_tokens=len(completion.token_ids),
+            finish_reason=completion.finish_reason,
+        )
 
     @property
     def total_tokens(self) -> int:
