@@ -22,7 +22,7 @@ ChatTemplateUse = Literal["auto", "always", "never"]
 
 _OPEN, _CLOSE = "\ue0f0", "\ue0f1"  # private use: no text means anything by them
 _MARKED = re.compile(f"{_OPEN}({_OPEN}|{_CLOSE}|[^{_CLOSE}]+){_CLOSE}")
-_SEAL = re.compile(r"⟦chat:(?P<mac>[0-9a-f]{16})⟧")
+_SEAL = re.compile(r"⟦chat (?P<mac>[0-9a-f]{16})⟧")  # ":" would make it look like a cut handle
 
 
 class Prompt(NamedTuple):
@@ -105,7 +105,7 @@ def seal(prompt: Prompt, engine: SACEngine) -> str:
     """
     if not prompt.from_template:
         return prompt.text
-    return f"⟦chat:{_mac(prompt.text, engine)}⟧{prompt.text}"
+    return f"⟦chat {_mac(prompt.text, engine)}⟧{prompt.text}"
 
 
 def unseal(text: str, engine: SACEngine) -> Prompt:

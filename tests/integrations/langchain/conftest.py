@@ -10,9 +10,7 @@ from pytest_socket import disable_socket, enable_socket
 from sac_rag import SACEngine
 from tests.tiny import byte_tokenizer, write_tiny
 
-QUESTION_TEMPLATE = (
-    "{{ '\\n### Question:\\n' + messages[-1].content + '\\n### Answer:\\n' }}"
-)
+QUESTION_TEMPLATE = "{{ '\\n### Question:\\n' + messages[-1].content + '\\n### Answer:\\n' }}"
 """A chat template that writes the last message in the adapter's question format."""
 
 

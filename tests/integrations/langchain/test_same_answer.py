@@ -32,7 +32,10 @@ def plain(text):
 
 
 def anthropic(text):
-    return {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": text}}
+    return {
+        "type": "document",
+        "source": {"type": "text", "media_type": "text/plain", "data": text},
+    }
 
 
 def anthropic_parts(text):
