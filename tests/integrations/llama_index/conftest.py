@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from llama_index.core import Settings
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
 from llama_index.core.callbacks.base_handler import BaseCallbackHandler
 from llama_index.core.embeddings import BaseEmbedding
@@ -67,9 +68,10 @@ def llm(shared_engine) -> SACLLM:
 
 
 @pytest.fixture
-def recorder(llm) -> Recorder:
+def recorder(monkeypatch) -> Recorder:
+    """Record everything that LlamaIndex does by its global settings."""
     made = Recorder()
-    llm.callback_manager = CallbackManager([made])
+    monkeypatch.setattr(Settings, "_callback_manager", CallbackManager([made]))
     return made
 
 

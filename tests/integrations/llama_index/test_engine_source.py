@@ -43,18 +43,24 @@ def test_fields_load_the_engine_they_name_once(kind, tiny_folders, tmp_path):
     engine.close()
 
 
-def test_from_pretrained_loads_at_once(tiny_folders, tmp_path):
+def test_from_pretrained_takes_names_and_an_open_store(tiny_folders, tmp_path):
     base, adapter = tiny_folders
-    llm = SACLLM.from_pretrained(base, adapter=adapter, max_new_tokens=4)
-    assert llm._source.loaded
-    llm.engine.close()
-    store = open_store(tmp_path / "store")
+    store = open_store(tmp_path / "store", namespace="a")
     llm = SACLLM.from_pretrained(base, adapter=adapter, store=store, max_new_tokens=4)
+    assert not llm._source.loaded
+    assert (llm.store, llm.namespace) == (str(tmp_path / "store"), "a")
     assert llm.engine.store is store
-    assert llm.store == str(tmp_path / "store")
-    llm.engine.close()
+    again = pickle.loads(pickle.dumps(llm))
+    [handle] = llm.engine.issue(TEXTS[:1])
+    assert again.complete(f"{handle.text} What?").raw["sac"]["anchors_loaded"] > 0
+    for one in (llm, again):
+        one.engine.close()
+
+
+def test_what_cannot_be_loaded_is_said_at_the_first_use(tiny_folders):
+    llm = SACLLM.from_pretrained(tiny_folders[0], adapter=tiny_folders[1], ratio=7)
     with pytest.raises(AdapterMismatchError, match="ratio"):
-        SACLLM.from_pretrained(base, adapter=adapter, ratio=7)
+        llm.complete("What?")
 
 
 def test_parts_share_the_engine_of_their_llm(llm, tiny_folders):

@@ -88,7 +88,7 @@ class SACPromptHelper(PromptHelper):
             num_output=num_output,
             chunk_overlap_ratio=0.0,
             chunk_size_limit=chunk_size_limit,
-            tokenizer=position_tokenizer(engine),
+            tokenizer=position_tokenizer(engine),  # pyright: ignore[reportCallIssue]
         )
 
     def repack(

@@ -23,11 +23,19 @@ class EngineSource:
     Args:
         settings: The fields of ``EngineFields``.
         engine: An open engine, if there is one already.
+        store: An open store for the engine, instead of the one that is named.
     """
 
-    def __init__(self, settings: dict[str, Any], engine: SACEngine | None = None) -> None:
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        *,
+        engine: SACEngine | None = None,
+        store: AnchorStore | None = None,
+    ) -> None:
         self._settings = settings
         self._engine = engine
+        self._store = store
         self._lock = Lock()
 
     @property
@@ -50,6 +58,8 @@ class EngineSource:
         from sac_rag import SACEngine  # here, because it loads torch
 
         settings = {name: value for name, value in self._settings.items() if name != "fingerprint"}
+        if self._store is not None:
+            settings |= {"store": self._store}
         engine = SACEngine.from_pretrained(**settings)
         wanted = self._settings["fingerprint"]
         if wanted not in (None, engine.fingerprint):
@@ -132,7 +142,7 @@ class EngineFields(BaseModel):
             fingerprint=engine.fingerprint,
             **settings,
         )
-        made._source = EngineSource(engine_settings(made), engine)
+        made._source = EngineSource(engine_settings(made), engine=engine)
         return made
 
     @classmethod
@@ -143,7 +153,7 @@ class EngineFields(BaseModel):
         store: str | Path | AnchorStore | None = None,
         **settings: Any,
     ) -> Self:
-        """Build it and load the engine now, so that what is missing is said here.
+        """Build it from the names of model and adapter; the first use loads them.
 
         Args:
             model: See ``SACEngine.from_pretrained``.
@@ -151,13 +161,11 @@ class EngineFields(BaseModel):
             **settings: Other fields.
         """
         if store is None or isinstance(store, str | Path):
-            made = cls(model=model, store=store, **settings)
-            made._source.get()
-            return made
-        from sac_rag import SACEngine
-
-        named = {name: settings.pop(name) for name in ENGINE_SETTINGS if name in settings}
-        return cls.from_engine(SACEngine.from_pretrained(model, store=store, **named), **settings)
+            address = None if store is None else str(store)
+            return cls(model=str(model), store=address, **settings)
+        made = cls(model=str(model), store=_address(store), namespace=store.namespace, **settings)
+        made._source = EngineSource(engine_settings(made), store=store)
+        return made
 
 
 ENGINE_SETTINGS = tuple(EngineFields.model_fields)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from llama_index.core import get_response_synthesizer
+from llama_index.core import Settings, get_response_synthesizer
+from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.llms.sac import templates
 from llama_index.llms.sac.counting import HandleTokenizer, SACPromptHelper, anchor_tokenizer
 from llama_index.llms.sac.engine_source import engine_settings, share_engine
 from llama_index.llms.sac.settings import SettingsGuard
 
 if TYPE_CHECKING:
-    from llama_index.core.base.base_query_engine import BaseQueryEngine
     from llama_index.core.indices.base import BaseIndex
     from llama_index.core.prompts import BasePromptTemplate
     from llama_index.postprocessor.sac import SACNodePostprocessor, SACPrecompress
@@ -26,6 +26,7 @@ class Wiring:
     if TYPE_CHECKING:
         engine: Any
         metadata: Any
+        callback_manager: Any
 
     @property
     def tokenizer_fn(self) -> HandleTokenizer:
@@ -85,29 +86,36 @@ class Wiring:
 
     def as_query_engine(
         self, index: BaseIndex, similarity_top_k: int = 20, **kwargs: Any
-    ) -> BaseQueryEngine:
+    ) -> RetrieverQueryEngine:
         """Make a query engine that answers from compressed nodes.
 
         Args:
             index: Where nodes are retrieved.
             similarity_top_k: Nodes a query.
-            **kwargs: As ``index.as_query_engine`` and ``get_response_synthesizer`` take them;
-                ``node_postprocessors`` run before the compression.
+            **kwargs: As ``get_response_synthesizer`` and ``index.as_retriever`` take them, and
+                ``response_synthesizer``; ``node_postprocessors`` run before the compression.
         """
         asked = {name: kwargs.pop(name) for name in SYNTHESIZER_ARGUMENTS if name in kwargs}
-        postprocessors = [*(kwargs.pop("node_postprocessors", None) or []), self.as_postprocessor()]
-        if "response_synthesizer" not in kwargs:
-            own = {
-                "llm": self,
-                "prompt_helper": self.prompt_helper(),
-                "text_qa_template": self.text_qa_template(),
-                "summary_template": self.text_qa_template(),
-                "refine_template": self.refine_template(),
-            }
-            kwargs["response_synthesizer"] = get_response_synthesizer(**{**own, **asked})
-        return index.as_query_engine(
-            llm=self,  # type: ignore[arg-type]
-            similarity_top_k=similarity_top_k,
-            node_postprocessors=postprocessors,
-            **kwargs,
+        # LlamaIndex would put the global callback manager in place of the LLM's own
+        own_manager = self.callback_manager if self.callback_manager.handlers else None
+        manager = asked.get("callback_manager") or own_manager or Settings.callback_manager
+        before = kwargs.pop("node_postprocessors", None) or []
+        synthesizer = kwargs.pop("response_synthesizer", None)
+        if synthesizer is None:
+            parts = {**self._synthesizer_parts(), **asked, "callback_manager": manager}
+            synthesizer = get_response_synthesizer(**parts)
+        return RetrieverQueryEngine(
+            index.as_retriever(similarity_top_k=similarity_top_k, **kwargs),
+            response_synthesizer=synthesizer,
+            node_postprocessors=[*before, self.as_postprocessor(callback_manager=manager)],
+            callback_manager=manager,
         )
+
+    def _synthesizer_parts(self) -> dict[str, Any]:
+        return {
+            "llm": self,
+            "prompt_helper": self.prompt_helper(),
+            "text_qa_template": self.text_qa_template(),
+            "summary_template": self.text_qa_template(),
+            "refine_template": self.refine_template(),
+        }

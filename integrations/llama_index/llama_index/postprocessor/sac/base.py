@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
+from llama_index.core import instrumentation as instrument
 from llama_index.core.bridge.pydantic import Field
 from llama_index.core.callbacks import CBEventType, EventPayload
-from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.llms.sac.counting import HANDLE
@@ -18,7 +18,7 @@ from llama_index.postprocessor.sac.events import SACCompressEndEvent, SACCompres
 from llama_index.postprocessor.sac.issuing import ASYNC_BATCH, ON_ERROR, issue_handles
 from llama_index.postprocessor.sac.nodes import SACTextNode, has_text, in_full
 
-dispatcher = get_dispatcher(__name__)
+dispatcher = instrument.get_dispatcher(__name__)  # pyright: ignore[reportPrivateImportUsage]
 
 
 class SACNodePostprocessor(EngineFields, BaseNodePostprocessor):
@@ -79,7 +79,7 @@ class SACNodePostprocessor(EngineFields, BaseNodePostprocessor):
         """Report start and end of a compression, the old way and the new."""
         made: list[NodeWithScore] = []
         dispatcher.event(SACCompressStartEvent(num_nodes=len(nodes)))
-        payload = {
+        payload: dict[Any, Any] = {
             EventPayload.NODES: nodes,
             EventPayload.QUERY_STR: query_bundle.query_str if query_bundle else None,
             EventPayload.MODEL_NAME: self.model,

@@ -1,6 +1,6 @@
 """Events of a compression: counts, no texts."""
 
-from llama_index.core.instrumentation.events.base import BaseEvent
+from llama_index.core.instrumentation.events import BaseEvent
 
 
 class SACCompressStartEvent(BaseEvent):
