@@ -15,30 +15,24 @@ from typer.core import TyperGroup
 
 from sac_rag.cli.output import emit_json, err, one_line
 from sac_rag.errors import (
-    AdapterMismatchError,
-    CheckpointFormatError,
-    ConfigError,
-    ContextOverflowError,
-    EmptyInputError,
-    InputFileError,
-    InvalidTextError,
+    AnchorNotFoundError,
+    CorruptEntryError,
+    EngineClosedError,
+    GenerationCancelledError,
+    MissingDependencyError,
     SACError,
-    StoreFormatError,
-    UnsupportedModelError,
+    StoreWriteError,
 )
 
-BAD_INPUT = (
-    AdapterMismatchError,
-    CheckpointFormatError,
-    ConfigError,
-    ContextOverflowError,
-    EmptyInputError,
-    InputFileError,
-    InvalidTextError,
-    StoreFormatError,
-    UnsupportedModelError,
+NOT_THE_INPUT = (
+    AnchorNotFoundError,
+    CorruptEntryError,
+    EngineClosedError,
+    GenerationCancelledError,
+    MissingDependencyError,
+    StoreWriteError,
 )
-"""Errors that another input would not raise: exit code 2, as for wrong usage. All others: 1."""
+"""Errors that other words or files would not cure: exit code 1. Our others: 2, as wrong usage."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
@@ -87,7 +81,8 @@ def _tell(error: Exception, *, as_json: bool, debug: bool) -> int:
 
 def _describe(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, SACError):
-        return type(error).__name__, one_line(str(error)), 2 if isinstance(error, BAD_INPUT) else 1
+        code = 1 if isinstance(error, NOT_THE_INPUT) else 2
+        return type(error).__name__, one_line(str(error)), code
     if hasattr(error, "format_message"):  # click's own errors of usage
         context = getattr(error, "ctx", None)
         hint = f"; see {context.command_path} --help" if context else ""
