@@ -38,6 +38,13 @@ class AnchorCache:
     """Length of the text that the anchors stand for, in tokens."""
     fingerprint: str
     """Model, method and adapter that made it. Caches join only within one fingerprint."""
+    span: int = -1
+    """Positions that they take up: where the next text may begin. By default ``num_tokens``; less
+    for methods that give their anchors positions of their own."""
+
+    def __post_init__(self) -> None:
+        if self.span < 0:
+            object.__setattr__(self, "span", self.num_tokens)
 
     def __len__(self) -> int:
         return self.positions.shape[0]
@@ -79,6 +86,7 @@ class AnchorCache:
         note = {
             "format_version": FORMAT_VERSION,
             "num_tokens": self.num_tokens,
+            "span": self.span,
             "fingerprint": self.fingerprint,
             "checksum": _DIGEST_MARK.decode() + "0" * _DIGEST_LENGTH,
         }
@@ -113,7 +121,10 @@ class AnchorCache:
             )
         tensors = load(blob)
         return cls(
-            **tensors, num_tokens=int(note["num_tokens"]), fingerprint=str(note["fingerprint"])
+            **tensors,
+            num_tokens=int(note["num_tokens"]),
+            span=int(note["span"]),
+            fingerprint=str(note["fingerprint"]),
         )
 
 
@@ -131,6 +142,7 @@ def cat(caches: Sequence[AnchorCache]) -> AnchorCache:
         values=torch.cat([cache.values for cache in caches], dim=2),
         positions=torch.cat([cache.positions for cache in caches]),
         num_tokens=sum(cache.num_tokens for cache in caches),
+        span=sum(cache.span for cache in caches),
         fingerprint=caches[0].fingerprint,
     )
 
@@ -149,7 +161,7 @@ def join(caches: Sequence[AnchorCache], *, inv_freq: Tensor) -> AnchorCache:
     moved, start = [], 0
     for cache in caches:
         moved.append(cache.relocate(start, inv_freq=inv_freq))
-        start += cache.num_tokens
+        start += cache.span
     return cat(moved)
 
 

@@ -151,31 +151,69 @@ class Backbone:
             Keys and values, (B, L, G, A, K) each.
         """
         with self.lock:
-            mask, is_causal = attention(self.config, embeds_BTD, mask_BT)
             rotary = self.decoder.rotary_emb(embeds_BTD, position_ids=positions_BT)
             recorder = _AnchorRecorder(anchors_BA)
-            hidden_BTD = embeds_BTD
-            for layer in self.decoder.layers[:-1]:
-                hidden_BTD = layer(
-                    hidden_BTD,
-                    attention_mask=mask,
-                    position_ids=positions_BT,
-                    position_embeddings=rotary,
-                    past_key_values=recorder,
-                    use_cache=True,
-                    is_causal=is_causal,
-                )
-            index_BA1 = anchors_BA[..., None]
-            anchor_BAD = hidden_BTD.gather(1, index_BA1.expand(-1, -1, hidden_BTD.shape[-1]))
+            hidden_BTD = self._run(
+                self.decoder.layers[:-1],
+                embeds_BTD,
+                self._layer_arguments(embeds_BTD, positions_BT, rotary, attention, mask_BT),
+                recorder,
+            )
             rotary_BAK = [
-                part.expand(hidden_BTD.shape[0], -1, -1).gather(
-                    1, index_BA1.expand(-1, -1, part.shape[-1])
-                )
+                gather_tokens(part.expand(hidden_BTD.shape[0], -1, -1), anchors_BA)
                 for part in rotary
             ]
+            anchor_BAD = gather_tokens(hidden_BTD, anchors_BA)
             last = _project_anchors(self.decoder.layers[-1], anchor_BAD, rotary_BAK)
         keys, values = zip(*recorder.layers, last, strict=True)
         return torch.stack(keys, dim=1), torch.stack(values, dim=1)
+
+    def last_hidden(
+        self,
+        embeds_BTD: Tensor,
+        *,
+        positions_BT: Tensor,
+        wanted_BA: Tensor,
+        attention: Attention,
+        mask_BT: Tensor | None = None,
+    ) -> Tensor:
+        """Run the encoder to its end; give the normed hidden states at some tokens, (B, A, D)."""
+        with self.lock:
+            rotary = self.decoder.rotary_emb(embeds_BTD, position_ids=positions_BT)
+            arguments = self._layer_arguments(embeds_BTD, positions_BT, rotary, attention, mask_BT)
+            hidden_BTD = self._run(self.decoder.layers, embeds_BTD, arguments, None)
+            return self.decoder.norm(gather_tokens(hidden_BTD, wanted_BA))
+
+    def _layer_arguments(
+        self,
+        embeds_BTD: Tensor,
+        positions_BT: Tensor,
+        rotary: Any,
+        attention: Attention,
+        mask_BT: Tensor | None,
+    ) -> dict[str, Any]:
+        mask, is_causal = attention(self.config, embeds_BTD, mask_BT)
+        return {
+            "attention_mask": mask,
+            "position_ids": positions_BT,
+            "position_embeddings": rotary,
+            "is_causal": is_causal,
+        }
+
+    @staticmethod
+    def _run(
+        layers: Any, hidden_BTD: Tensor, arguments: dict[str, Any], recorder: _AnchorRecorder | None
+    ) -> Tensor:
+        for layer in layers:
+            hidden_BTD = layer(
+                hidden_BTD, past_key_values=recorder, use_cache=recorder is not None, **arguments
+            )
+        return hidden_BTD
+
+
+def gather_tokens(values_BTD: Tensor, index_BA: Tensor) -> Tensor:
+    """Take some tokens of each row, (B, T, D) to (B, A, D)."""
+    return values_BTD.gather(1, index_BA[..., None].expand(-1, -1, values_BTD.shape[-1]))
 
 
 class _AnchorRecorder:

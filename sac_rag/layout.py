@@ -64,6 +64,18 @@ def num_anchors(num_tokens: int, ratio: int) -> int:
     return max(1, (num_tokens - 1 - middle) // ratio + 1)
 
 
+def restarted_positions(num_tokens: int, num_memory: int) -> tuple[Tensor, Tensor]:
+    """Give a chunk's context and memory ids in the default layout: 0, 1, ... in every chunk.
+
+    As ICAE and 500xCompressor have it (arXiv:2307.06945, arXiv:2408.03094).
+
+    >>> [ids.tolist() for ids in restarted_positions(3, 2)]
+    [[0, 1, 2], [3, 4]]
+    """
+    ids = torch.arange(num_tokens + num_memory)
+    return ids[:num_tokens], ids[num_tokens:]
+
+
 def num_anchors_of_text(num_tokens: int, *, ratio: int, chunk_size: int) -> int:
     """Count the anchors of a text that is cut into chunks of ``chunk_size`` tokens.
 

@@ -19,7 +19,7 @@ from sac_rag.anchor_cache import FORMAT_VERSION
 from sac_rag.backbone import Backbone, check_supported
 from sac_rag.config import CompressConfig
 from sac_rag.errors import AdapterMismatchError, CheckpointFormatError
-from sac_rag.methods import SAC
+from sac_rag.methods import METHODS, SAC, Method
 from sac_rag.prompts import PromptFormat
 
 EMBEDDINGS_FILE = "sac_embeddings.safetensors"
@@ -34,7 +34,7 @@ class Adapter:
         config: What it says about itself.
     """
 
-    def __init__(self, method: SAC, config: SACConfig) -> None:
+    def __init__(self, method: Method, config: SACConfig) -> None:
         self.method = method
         self.config = config
         self.method.fingerprint = self.fingerprint()
@@ -48,6 +48,7 @@ class Adapter:
         lora: LoraConfig,
         prompt: PromptFormat | None = None,
         base_model: str | None = None,
+        method: str = "sac",
     ) -> Adapter:
         """Put a fresh adapter on a base model, ready to be trained.
 
@@ -57,6 +58,7 @@ class Adapter:
             lora: Rank and modules of the encoder's LoRA.
             prompt: How documents and questions are written; the paper's format by default.
             base_model: Where the base was loaded from; by default what the model says.
+            method: A name in ``sac_rag.methods.METHODS``.
         """
         check_supported(model)
         config = SACConfig(
@@ -64,9 +66,10 @@ class Adapter:
             base_model=base_model or str(model.config.name_or_path),
             compress=compress,
             prompt=prompt or PromptFormat(),
+            method=_known(method),
         )
         peft_model = get_peft_model(model, lora, autocast_adapter_dtype=False)  # type: ignore[arg-type]
-        return cls(SAC(Backbone(peft_model), compress), config)
+        return cls(METHODS[method](Backbone(peft_model), compress), config)
 
     @classmethod
     def plain(cls, model: PreTrainedModel, *, prompt: PromptFormat | None = None) -> Adapter:
@@ -123,7 +126,7 @@ class Adapter:
             autocast_adapter_dtype=False,
             torch_device=str(model.device),
         ).eval()
-        method = SAC(Backbone(peft_model), config.compress)
+        method = METHODS[_known(config.method)](Backbone(peft_model), config.compress)
         _fill(method, folder / EMBEDDINGS_FILE)
         return cls(method.requires_grad_(False).to(model.dtype), config)
 
@@ -199,7 +202,15 @@ def fetch_adapter(path_or_id: str | Path, *, local_files_only: bool | None = Non
     return folder
 
 
-def _fill(method: SAC, path: Path) -> None:
+def _known(method: str) -> str:
+    if method not in METHODS:
+        raise CheckpointFormatError(
+            f"no compression method is called {method!r}; this sac-rag knows {', '.join(METHODS)}"
+        )
+    return method
+
+
+def _fill(method: Method, path: Path) -> None:
     stored = load_file(path)
     for name, wanted in method.state_dict().items():
         found = stored.get(name)

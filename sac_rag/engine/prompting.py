@@ -152,7 +152,7 @@ class PromptBuilder:
         needed = prompt.last_position + 1 + params.max_new_tokens
         if needed <= window:
             return
-        context = 0 if prompt.anchors is None else prompt.anchors.num_tokens
+        context = 0 if prompt.anchors is None else prompt.anchors.span
         raise ContextOverflowError(
             f"the prompt needs {needed} positions ({context} for documents behind anchors, "
             f"{len(prompt.token_ids)} for text, {params.max_new_tokens} for the answer), the model "

@@ -34,7 +34,7 @@ class Prompt:
     @property
     def last_position(self) -> int:
         """Position id of the last token."""
-        context = self.anchors.num_tokens if self.anchors is not None else -1
+        context = self.anchors.span if self.anchors is not None else -1
         return context + len(self.token_ids)
 
 
@@ -65,7 +65,7 @@ def lay_out(prompts: Sequence[Prompt], *, backbone: Backbone, pad_id: int) -> La
     for row, prompt in enumerate(prompts):
         length = len(prompt.token_ids)
         ids_BP[row, width - length :] = torch.as_tensor(list(prompt.token_ids))
-        context = -1 if prompt.anchors is None else prompt.anchors.num_tokens
+        context = -1 if prompt.anchors is None else prompt.anchors.span
         positions_BP[row, width - length :] = prompt_positions(context, length)
         mask_BP[row, width - length :] = 1
         if prompt.task_embedding is not None:

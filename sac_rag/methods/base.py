@@ -3,31 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from sac_rag.anchor_cache import AnchorCache
-from sac_rag.backbone import Backbone
+from sac_rag.backbone import ATTENTION, Backbone
 from sac_rag.chunking import Chunk
 from sac_rag.config import CompressConfig
+from sac_rag.errors import ConfigError
+
+TASK_TOKENS = ("AE", "LM")
+"""Rows of ``task_embeddings``, in the order of the authors' released checkpoint."""
 
 
-class Method(Protocol):
-    """Turns chunks into anchor caches; the same in training and inference, differentiable."""
+class Method(nn.Module):
+    """Turns chunks into anchor caches; the same in training and inference, differentiable.
 
-    backbone: Backbone
-    config: CompressConfig
-    fingerprint: str
+    Args:
+        backbone: The base model; its LoRA, if any, is the encoder's.
+        config: Ratio, chunk size and the rest.
+        fingerprint: Identity of model, adapter and settings, carried by every cache.
+
+    Raises:
+        ConfigError: If the config names an unknown attention.
+    """
+
+    def __init__(
+        self, backbone: Backbone, config: CompressConfig, *, fingerprint: str = "unsaved"
+    ) -> None:
+        super().__init__()
+        if config.attention not in ATTENTION:
+            raise ConfigError(
+                f"attention={config.attention!r} is not known; choose from {sorted(ATTENTION)}"
+            )
+        self.backbone = backbone
+        self.config = config
+        self.fingerprint = fingerprint
+        self.task_embeddings = nn.Parameter(self.like_a_token(len(TASK_TOKENS)))
+
+    def like_a_token(self, num_rows: int) -> Tensor:
+        """Draw rows, (N, D), with mean and spread of the model's embedding table."""
+        table = self.backbone.decoder.embed_tokens.weight.detach().float()
+        noise = torch.randn(num_rows, self.backbone.model_dim)
+        return (table.mean().cpu() + table.std().cpu() * noise).to(self.backbone.device)
+
+    def task_embedding(self, task: str = "LM") -> Tensor:
+        """Give a task token's embedding, (D,), that stands between anchors and text."""
+        return self.task_embeddings[TASK_TOKENS.index(task)].to(self.backbone.dtype)
 
     def compress_chunk(self, chunk: Chunk) -> AnchorCache:
         """Compress one chunk."""
-        ...
+        return self.compress_chunks([chunk])[0]
 
     def compress_chunks(self, chunks: Sequence[Chunk]) -> list[AnchorCache]:
         """Compress chunks of any lengths in one pass: the same numbers as one by one."""
-        ...
-
-    def task_embedding(self) -> Tensor:
-        """Give the [LM] task token's embedding, (D,), that stands between anchors and prompt."""
-        ...
+        raise NotImplementedError

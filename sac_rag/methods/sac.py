@@ -18,15 +18,17 @@ from sac_rag.chunking import Chunk
 from sac_rag.config import CompressConfig
 from sac_rag.errors import ConfigError
 from sac_rag.layout import context_positions
+from sac_rag.methods.base import Method
 from sac_rag.selection import Selector, selector_named
 
-TASK_TOKENS = ("AE", "LM")
-"""Rows of ``task_embeddings``, in the order of the authors' released checkpoint."""
+_EMBEDDING_ROWS = {
+    "slot": lambda config: config.num_slots,
+    "shared": lambda config: 1,
+    "none": lambda config: 0,
+}
 
-_EMBEDDING_ROWS = {"slot": lambda config: config.num_slots, "shared": lambda _: 1, "none": None}
 
-
-class SAC(nn.Module):
+class SAC(Method):
     """Semantic-anchor compression over a shared backbone.
 
     Args:
@@ -47,33 +49,17 @@ class SAC(nn.Module):
         selector: Selector | None = None,
         fingerprint: str = "unsaved",
     ) -> None:
-        super().__init__()
-        if config.anchor_embedding not in _EMBEDDING_ROWS or config.attention not in ATTENTION:
+        super().__init__(backbone, config, fingerprint=fingerprint)
+        if config.anchor_embedding not in _EMBEDDING_ROWS:
             raise ConfigError(
-                f"anchor_embedding={config.anchor_embedding!r}, attention={config.attention!r}: "
-                f"choose from {sorted(_EMBEDDING_ROWS)} and {sorted(ATTENTION)}"
+                f"anchor_embedding={config.anchor_embedding!r} is not known; "
+                f"choose from {sorted(_EMBEDDING_ROWS)}"
             )
-        self.backbone = backbone
-        self.config = config
         self.select = selector or selector_named(config.selector)
-        self.fingerprint = fingerprint
-        count_rows = _EMBEDDING_ROWS[config.anchor_embedding]
-        num_rows = count_rows(config) if count_rows else 0
-        table = backbone.decoder.embed_tokens.weight.detach().float()
-        shape = (len(TASK_TOKENS), backbone.model_dim)
-        self.anchor_embeddings = nn.Parameter(0.02 * torch.randn(num_rows, backbone.model_dim))
-        self.task_embeddings = nn.Parameter(
-            table.mean().cpu() + table.std().cpu() * torch.randn(shape)
+        num_rows = _EMBEDDING_ROWS[config.anchor_embedding](config)
+        self.anchor_embeddings = nn.Parameter(
+            0.02 * torch.randn(num_rows, backbone.model_dim, device=backbone.device)
         )
-        self.to(backbone.device)
-
-    def task_embedding(self) -> Tensor:
-        """Give the [LM] task token's embedding, (D,)."""
-        return self.task_embeddings[TASK_TOKENS.index("LM")].to(self.backbone.dtype)
-
-    def compress_chunk(self, chunk: Chunk) -> AnchorCache:
-        """Encode one chunk and keep the keys and values of its anchors."""
-        return self.compress_chunks([chunk])[0]
 
     def compress_chunks(self, chunks: Sequence[Chunk]) -> list[AnchorCache]:
         """Encode chunks of any lengths in one padded pass."""
@@ -82,7 +68,7 @@ class SAC(nn.Module):
         anchors_BA = pad_sequence(anchors, batch_first=True).to(device)
         ids_BT = pad_sequence([chunk.token_ids for chunk in chunks], batch_first=True)
         lengths_B1 = torch.tensor([[len(chunk)] for chunk in chunks])
-        mask_BT = (torch.arange(ids_BT.shape[1]) < lengths_B1).to(device)
+        mask_BT = torch.arange(ids_BT.shape[1]) < lengths_B1
         positions_BT = pad_sequence(
             [context_positions(chunk.start, len(chunk)) for chunk in chunks], batch_first=True
         ).to(device)
@@ -94,7 +80,7 @@ class SAC(nn.Module):
             positions_BT=positions_BT,
             anchors_BA=anchors_BA,
             attention=ATTENTION[self.config.attention],
-            mask_BT=None if mask_BT.all() else mask_BT,
+            mask_BT=None if mask_BT.all() else mask_BT.to(device),
         )
         return [
             AnchorCache(
