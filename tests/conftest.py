@@ -40,3 +40,10 @@ def engine(tiny_folders):
     base, adapter = tiny_folders
     with SACEngine.from_pretrained(base, adapter=adapter) as engine:
         yield engine
+
+
+@pytest.fixture
+def endless_engine(engine):
+    """An engine whose answers never end by themselves, for tests of stopping."""
+    engine.tokens.eos_ids.clear()
+    return engine

@@ -1,6 +1,6 @@
 """Methods that append learned memory tokens to a chunk: EPL and 500xCompressor.
 
-The memory's keys and values at every layer are the cache. The two differ in where the memory stands:
+The memory's keys and values at every layer are the cache. The two differ in where it stands:
 500xCompressor (arXiv:2408.03094) counts on behind the chunk, in every chunk anew; the enhanced
 position layout (EPL, arXiv:2409.14364) puts each memory token amid the segment it stands for.
 """

@@ -231,31 +231,42 @@ async def test_async_never_blocks_the_loop(shared_engine):
     assert len(gaps) > 20
 
 
-async def test_cancelling_stops_the_work_and_frees_the_model(shared_engine):
-    task = asyncio.create_task(shared_engine.aanswer(QUESTION, DOCUMENTS, max_new_tokens=3000))
+async def test_cancelling_stops_the_work_and_frees_the_model(endless_engine, monkeypatch):
+    ended = []
+    run = endless_engine._run
+
+    def watched(*args, **kwargs):
+        try:
+            return run(*args, **kwargs)
+        except BaseException as error:
+            ended.append(error)
+            raise
+
+    monkeypatch.setattr(endless_engine, "_run", watched)
+    task = asyncio.create_task(endless_engine.aanswer(QUESTION, DOCUMENTS, max_new_tokens=3000))
     await asyncio.sleep(0.3)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    began = time.perf_counter()
-    await shared_engine.aanswer(QUESTION, DOCUMENTS, max_new_tokens=2)
-    assert time.perf_counter() - began < 5
+    await endless_engine.aanswer(QUESTION, DOCUMENTS, max_new_tokens=2)
+    assert [type(error) for error in ended] == [GenerationCancelledError]
 
 
-async def test_leaving_an_async_stream_stops_the_work(shared_engine):
-    stream = shared_engine.astream(QUESTION, DOCUMENTS, max_new_tokens=3000)
+async def test_leaving_an_async_stream_stops_the_work(endless_engine):
+    stream = endless_engine.astream(QUESTION, DOCUMENTS, max_new_tokens=3000)
     async for _ in stream:
         break
     await stream.aclose()
-    assert (await shared_engine.aanswer(QUESTION, DOCUMENTS, max_new_tokens=2)).text is not None
+    answer = await endless_engine.aanswer(QUESTION, DOCUMENTS, max_new_tokens=2)
+    assert answer.usage.completion_tokens == 2
 
 
-def test_closing_a_stream_stops_the_work(shared_engine):
-    with shared_engine.stream(QUESTION, DOCUMENTS, max_new_tokens=3000) as stream:
+def test_closing_a_stream_stops_the_work(endless_engine):
+    with endless_engine.stream(QUESTION, DOCUMENTS, max_new_tokens=3000) as stream:
         next(stream)
     with pytest.raises(GenerationCancelledError):
-        stream._future.result(timeout=20)
-    assert shared_engine.answer(QUESTION, DOCUMENTS, max_new_tokens=2)
+        stream._future.result(timeout=60)
+    assert endless_engine.answer(QUESTION, DOCUMENTS, max_new_tokens=2)
 
 
 def test_a_stream_raises_the_workers_error_at_once(shared_engine):
