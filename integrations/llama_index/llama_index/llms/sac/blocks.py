@@ -5,20 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from llama_index.core.base.llms.types import (
-    CachePoint,
-    ChatMessage,
-    CitableBlock,
-    CitationBlock,
-    DocumentBlock,
-    TextBlock,
-    ThinkingBlock,
-)
+from llama_index.core.base.llms.types import ChatMessage, DocumentBlock
 
 from sac_rag.errors import UnsupportedContentError
 
 UNTITLED = "input_document"
 """The title that LlamaIndex gives to documents without one."""
+NO_PROMPT_TEXT = ("cache", "thinking")
+"""Blocks that are left out: they say nothing to the model."""
 TEXT_TYPES = ("text/", "application/json", "application/xml", "application/x-yaml")
 
 
@@ -33,18 +27,20 @@ def texts_and_documents(message: ChatMessage) -> Iterator[str | dict[str, str]]:
 
 
 def _read(block: Any) -> Iterator[str | dict[str, str]]:
-    if isinstance(block, TextBlock):
+    # by name: the older versions that are supported lack some of the classes
+    kind = block.block_type
+    if kind == "text":
         yield block.text
-    elif isinstance(block, DocumentBlock):
+    elif kind == "document":
         yield _document(_text_of(block), block.title)
-    elif isinstance(block, CitableBlock):
+    elif kind == "citable":
         yield _document("\n".join(_texts(block.content)), block.title)
-    elif isinstance(block, CitationBlock):
+    elif kind == "citation":
         yield from _read(block.cited_content)
-    elif not isinstance(block, CachePoint | ThinkingBlock):  # neither of them is prompt text
+    elif kind not in NO_PROMPT_TEXT:
         raise UnsupportedContentError(
-            f"a message holds a block of type {block.block_type!r}, and this model reads text and "
-            "text documents; turn it into text first"
+            f"a message holds a block of type {kind!r}, and this model reads text and text "
+            "documents; turn it into text first"
         )
 
 
