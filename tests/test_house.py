@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "sac_rag"
 FLOORS = [
     {"errors"},
-    {"config", "tokens", "rope", "layout", "prompts"},
+    {"config", "tokens", "rope", "layout", "prompts", "settings"},
     {"chunking", "anchor_cache"},
     {"selection", "backbone", "store"},
     {"methods", "generation"},

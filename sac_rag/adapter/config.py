@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
 from sac_rag.config import CompressConfig
-from sac_rag.errors import AdapterMismatchError, CheckpointFormatError
+from sac_rag.errors import AdapterMismatchError, CheckpointFormatError, ConfigError
 from sac_rag.prompts import PromptFormat
+from sac_rag.settings import build
 
 CONFIG_FILE = "sac_config.json"
 FORMAT_VERSION = 1
@@ -141,21 +140,7 @@ class SACConfig:
                 f"{path} has format version {raw.get('format_version')}, this sac-rag reads "
                 f"{FORMAT_VERSION}; use the version that wrote it, or save the adapter again"
             )
-        parts = {"base": BaseIdentity, "compress": CompressConfig, "prompt": PromptFormat}
-        for name, kind in parts.items():
-            if name in raw:
-                raw[name] = _build(kind, raw[name], path)
-        return _build(cls, raw, path)
-
-
-def _build(kind: type, values: dict[str, Any], path: Path) -> Any:
-    known = [one.name for one in fields(kind)]
-    for name in values:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-            raise CheckpointFormatError(f"{path}: unknown setting {name!r}{hint}")
-    try:
-        return kind(**values)
-    except TypeError as error:
-        raise CheckpointFormatError(f"{path}: {error}") from error
+        try:
+            return build(cls, raw, where=str(path))
+        except ConfigError as error:
+            raise CheckpointFormatError(str(error)) from error

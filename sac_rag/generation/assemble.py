@@ -29,13 +29,21 @@ class Prompt:
     anchors: AnchorCache | None = None
     """Documents, joined and in place."""
     task_embedding: Tensor | None = None
-    """[LM], (D,), between anchors and text; None where the adapter has none."""
+    """[LM] or [AE], (D,), between anchors and text; None where the adapter has none."""
+    task_at: int | None = None
+    """Position id of the task token; None for where the documents end."""
 
     @property
     def last_position(self) -> int:
         """Position id of the last token."""
-        context = self.anchors.span if self.anchors is not None else -1
-        return context + len(self.token_ids)
+        return self.first_position - 1 + len(self.token_ids)
+
+    @property
+    def first_position(self) -> int:
+        """Position id of the first token of text."""
+        if self.task_at is not None:
+            return self.task_at + 1
+        return 0 if self.anchors is None else task_position(self.anchors.span) + 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,11 +73,11 @@ def lay_out(prompts: Sequence[Prompt], *, backbone: Backbone, pad_id: int) -> La
     for row, prompt in enumerate(prompts):
         length = len(prompt.token_ids)
         ids_BP[row, width - length :] = torch.as_tensor(list(prompt.token_ids))
-        context = -1 if prompt.anchors is None else prompt.anchors.span
-        positions_BP[row, width - length :] = prompt_positions(context, length)
+        first = prompt.first_position
+        positions_BP[row, width - length :] = prompt_positions(first - 1, length)
         mask_BP[row, width - length :] = 1
         if prompt.task_embedding is not None:
-            positions_BP[row, width - length - 1] = task_position(max(context, 0))
+            positions_BP[row, width - length - 1] = first - 1
             mask_BP[row, width - length - 1] = 1
     embeds_BPD = backbone.embed(ids_BP)
     for row, prompt in enumerate(prompts):

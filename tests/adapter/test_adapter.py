@@ -121,8 +121,8 @@ def test_a_missing_folder_is_named(tiny_folders, tmp_path):
     ("change", "match"),
     [
         ({"format_version": 99}, "format version 99"),
-        ({"raito": 5}, "unknown setting 'raito'"),
-        ({"compress": {"ratoi": 5}}, "did you mean 'ratio'"),
+        ({"raito": 5}, "unknown setting raito"),
+        ({"compress": {"ratoi": 5}}, "did you mean compress.ratio"),
         ({"compress": {"ratio": 15}}, "embeddings do not fit|should have shape"),
     ],
 )
