@@ -19,6 +19,7 @@ from places import FILLERS, KINDS, TOWN
 
 COLOURS = "black blue brown golden green grey pink purple red silver white yellow".split()
 COMPANIONS = tuple(kind for kind in KINDS.values() if kind is not TOWN)
+FAMILY_STARTS, PLACE_STARTS = phrases.STARTS[::3], phrases.STARTS[1::3] + phrases.STARTS[2::3]
 HELD_OUT_SHARE = 10
 """One name combination in so many appears in held-out worlds only."""
 
@@ -31,16 +32,14 @@ class Style:
     """Statements in use per fact."""
     asks: int = 9
     """Questions in use per fact."""
-    pronoun: float = 0.25
+    pronoun: float = 0.2
     """Chance that a sentence calls its place ``it`` or by its noun."""
-    filler: float = 0.12
+    filler: float = 0.35
     """Chance of a sentence without a fact after one with a fact."""
-    openings: float = 0.7
+    openings: float = 0.8
     """Chance that a paragraph opens with a sentence that leads to its place."""
     facts: int = 0
     """Facts told of a place at most; 0 tells all of them."""
-    rich: float = 0.35
-    """Chance that a value takes an adjective (``salted butter``) or a second colour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,39 +73,38 @@ class World:
         """Free all names, to start another set of documents that are read together."""
         self._taken.clear()
 
-    def name(self, ends: list[str]) -> str:
-        """Draw a name that is not in use."""
+    def place(self) -> str:
+        """Draw the name of a place."""
+        return self._name(PLACE_STARTS, phrases.ENDS)
+
+    def person(self) -> str:
+        """Draw a person's full name."""
+        return f"{self.rng.choice(phrases.GIVEN)} {self._name(FAMILY_STARTS, phrases.SURNAME_ENDS)}"
+
+    def _name(self, starts: list[str], ends: list[str]) -> str:
         while True:
-            start, end = self.rng.randrange(len(phrases.STARTS)), self.rng.randrange(len(ends))
-            name = phrases.STARTS[start] + ends[end]
+            start, end = self.rng.randrange(len(starts)), self.rng.randrange(len(ends))
+            name = starts[start] + ends[end]
             kept_back = (start * 7 + end) % HELD_OUT_SHARE == 0
             if name not in self._taken and (self._held_out or not kept_back):
                 self._taken.add(name)
                 return name
 
-    def person(self) -> str:
-        """Draw a person's full name."""
-        return f"{self.rng.choice(phrases.GIVEN)} {self.name(phrases.SURNAME_ENDS)}"
-
-    def value(self, kind: str, *, rich: float) -> str:
+    def value(self, kind: str) -> str:
         """Draw a value of a kind named in ``phrases.Fact.value``."""
         rng = self.rng
         if kind == "person":
             return self.person()
         if kind == "place":
-            return self.name(phrases.ENDS)
+            return self.place()
         if kind == "year":
             return str(rng.randrange(1000, 1990))
         if kind in _MEASURES:
             low, high, unit = _MEASURES[kind]
             return f"{rng.randrange(low, high):,}{unit}"
         if kind == "shade":
-            pair = rng.sample(COLOURS, 2)
-            return " and ".join(pair) if rng.random() < rich else pair[0]
-        word = rng.choice(_WORDS[kind])
-        if kind == "goods" and rng.random() < rich:
-            return f"{rng.choice(phrases.SHADES)} {word}"
-        return word
+            return rng.choice(COLOURS)
+        return rng.choice(_WORDS[kind])
 
 
 _MEASURES = {
@@ -143,7 +141,7 @@ def _paragraph(
     keys = rng.sample(list(kind.facts), len(kind.facts))
     for key in keys[: style.facts or None]:
         fact = kind.facts[key]
-        value = world.value(fact.value, rich=style.rich)
+        value = world.value(fact.value)
         says = rng.choice(fact.says[: style.says])
         subject = _capital(call)
         if sentences and rng.random() < style.pronoun:
@@ -168,12 +166,12 @@ def write(
         style: How hard it is to read; the full difficulty by default.
     """
     style = style or Style()
-    title = world.name(phrases.ENDS)
+    title = world.place()
     text, questions = f"# {title}\n", []
     left = tokens - count(text)
     kind, lead = TOWN, None
     while True:
-        name = title if lead is None else world.name(phrases.ENDS)
+        name = title if lead is None else world.place()
         gap = "\n"
         for sentence, question in _paragraph(world, kind, name, lead, style):
             left -= count(gap + sentence)

@@ -56,7 +56,13 @@ class Level:
 
 
 def _style(**changes: float) -> Style:
-    plain = {"says": 1, "asks": 1, "pronoun": 0.0, "filler": 0.0, "openings": 0.0, "rich": 0.0}
+    plain = {
+        "says": 1,
+        "asks": 1,
+        "pronoun": 0.0,
+        "filler": 0.0,
+        "openings": 0.0,
+    }
     return Style(**(plain | changes))  # type: ignore[arg-type]
 
 
@@ -65,14 +71,14 @@ LEVELS = (
     Level(tokens=(80, 94), style=_style(facts=3), contexts=24, questions=8),
     Level(tokens=(130, 158), style=_style(facts=4), contexts=16, questions=12),
     Level(tokens=(130, 158), style=_style(says=3, asks=2), contexts=16, questions=12),
-    Level(tokens=(220, 254), style=_style(says=9, asks=9, rich=0.2), contexts=12, questions=16),
+    Level(tokens=(220, 254), style=_style(says=9, asks=9), contexts=12, questions=16),
     Level(
         tokens=(300, 382),
-        style=_style(says=9, asks=9, rich=0.35, openings=0.7),
+        style=_style(says=9, asks=9, openings=0.7),
         contexts=8,
         questions=16,
     ),
-    Level(tokens=(300, 446), style=Style(pronoun=0.1, filler=0.06), contexts=8, questions=16),
+    Level(tokens=(300, 446), style=Style(pronoun=0.1, filler=0.2), contexts=8, questions=16),
     Level(
         tokens=(250, 524),
         style=Style(),
@@ -87,8 +93,8 @@ LEVELS = (
         style=Style(),
         contexts=8,
         questions=16,
-        wrapped=0.15,
-        long=0.12,
+        wrapped=0.12,
+        long=0.06,
         found=0.4,
     ),
 )
@@ -190,7 +196,15 @@ def _ask(
     return asked, [*coder.ids(question.answer), coder.eos]
 
 
-def make_batch(world: World, coder: Coder, level: Level, gaps: float) -> Batch:
+def make_batch(
+    world: World,
+    coder: Coder,
+    level: Level,
+    gaps: float,
+    *,
+    kind: float | None = None,
+    share: int = 1,
+) -> Batch:
     """Draw a batch.
 
     Args:
@@ -199,12 +213,14 @@ def make_batch(world: World, coder: Coder, level: Level, gaps: float) -> Batch:
         level: How hard, and how many.
         gaps: Share of contexts with free positions before the questions, as if documents stood
             there.
+        kind: Between 0 and 1, which kind of batch; drawn if not given.
+        share: Among how many processes the contexts of a batch are divided.
     """
     rng = world.rng
-    draw = rng.random()
+    draw = rng.random() if kind is None else kind
     wrapped, long = draw < level.wrapped, draw > 1 - level.long
     shape = rng.choice(("joined", "large")) if long else "one"
-    count = 1 if long else level.contexts // 2 if wrapped else level.contexts
+    count = 1 if long else level.contexts // share // (2 if wrapped else 1)
     n, q = (24, 24) if long else (8, 112) if wrapped else (level.questions, 24)
     sets = [make_documents(world, coder, level, shape) for _ in range(count)]
     contexts = [coder.context([d.text for d in documents]) for documents in sets]

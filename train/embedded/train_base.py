@@ -17,6 +17,7 @@ import threading
 import time
 from pathlib import Path
 
+import pair
 import torch
 from atlas import World
 from build_tokenizer import save as save_tokenizer
@@ -69,9 +70,10 @@ class Run:
     def __init__(self, args: argparse.Namespace) -> None:
         self.work: Path = args.work
         self.work.mkdir(parents=True, exist_ok=True)
-        save_tokenizer(args.out)
-        self.tokenizer = AutoTokenizer.from_pretrained(args.out)
-        self.coder, self.world = Coder(self.tokenizer), World(f"train-{args.seed}")
+        own = self.work / f"tokenizer-{pair.rank()}"  # no process reads what another is writing
+        save_tokenizer(own)
+        self.tokenizer = AutoTokenizer.from_pretrained(own)
+        self.coder, self.world = Coder(self.tokenizer), World(f"train-{args.seed}-{pair.rank()}")
         torch.manual_seed(args.seed)
         self.model = new_model(self.tokenizer, tiny=args.tiny)
         self.reader = Reader(self.model.config, compiled=not args.tiny)
@@ -115,23 +117,39 @@ class Run:
         # other worlds than before the stop; which ones does not matter, they are all new
         self.world = World(f"train-{self.step}-{random.randrange(10**9)}")
 
-    def train_step(self, done: float) -> tuple[float, float]:
-        """Take one step; ``done`` is the share of the time that is over."""
+    def train_step(self, done: float, stopping: bool) -> tuple[float, bool]:
+        """Take one step.
+
+        Args:
+            done: Share of the time that is over.
+            stopping: Whether this process was told to stop.
+
+        Returns:
+            The loss, and whether any process was told to stop.
+        """
+        begun_s = time.time()
         scale = min(1.0, (self.step + 1) / 100) * min(1.0, max(0.03, (1 - done) / 0.63))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * scale
         level = LEVELS[self.level]
-        batch = make_batch(self.world, self.coder, level, 0.3 if self.level > 1 else 0.0)
+        # all processes take the same kind of batch, so that none waits for a longer one
+        kind, gaps = random.Random(self.step).random(), 0.3 if self.level > 1 else 0.0
+        batch = make_batch(self.world, self.coder, level, gaps, kind=kind, share=pair.count())
         weights = {n: p.to(torch.bfloat16) for n, p in self.model.named_parameters()}
         loss, right = loss_of(self.reader, weights, batch)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        parameters = list(self.model.parameters())
+        right, step_s, stopped = pair.share(
+            parameters, [right, time.time() - begun_s, float(stopping)]
+        )
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        self.tokens += batch.context.numel() + batch.questions.numel()
+        self.elapsed_s += step_s
+        self.tokens += (batch.context.numel() + batch.questions.numel()) * pair.count()
         self.recent = [*self.recent, right][-WINDOW:]
         if (
             len(self.recent) == WINDOW
@@ -140,7 +158,7 @@ class Run:
         ):
             self.level, self.recent = self.level + 1, []
             log.info("step %d: level %d begins", self.step, self.level)
-        return loss.item(), right
+        return loss.item(), stopped > 0
 
 
 def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, out: Path) -> None:
@@ -155,17 +173,18 @@ def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerBase, out: Pat
 
 def main(args: argparse.Namespace) -> None:
     """Train until the time or the steps are over, then write the model to ``--out``."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     run = Run(args)
     run.load()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    begun_s = last_s = saved_s = time.time()
-    before_s = run.elapsed_s
-    while run.elapsed_s < args.minutes * 60 and run.step < args.steps and not stop.is_set():
-        loss, _ = run.train_step(run.elapsed_s / (args.minutes * 60))
+    last_s = saved_s = time.time()
+    stopped, first = False, pair.rank() == 0
+    while run.elapsed_s < args.minutes * 60 and run.step < args.steps and not stopped:
+        done = run.elapsed_s / (args.minutes * 60)
+        loss, stopped = run.train_step(done, stop.is_set())
         now = time.time()
-        run.elapsed_s = before_s + now - begun_s
-        if now - last_s > 10:
+        if first and now - last_s > 10:
             mean = sum(run.recent) / max(1, len(run.recent))
             log.info(
                 "step %d  level %d  loss %.3f  right %.3f  %.1f M tokens  %.0f s",
@@ -177,11 +196,12 @@ def main(args: argparse.Namespace) -> None:
                 run.elapsed_s,
             )
             last_s = now
-        if now - saved_s > 120:
+        if first and now - saved_s > 120:
             run.save()
             saved_s = time.time()
-    run.save()
-    export(run.model, run.tokenizer, args.out)
+    if first:
+        run.save()
+        export(run.model, run.tokenizer, args.out)
 
 
 if __name__ == "__main__":
@@ -193,6 +213,6 @@ if __name__ == "__main__":
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tiny", action="store_true")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_num_threads(2)
-    main(parser.parse_args())
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    pair.launch(main, arguments, processes=arguments.processes)
