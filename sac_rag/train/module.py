@@ -1,0 +1,72 @@
+"""What a trainer steps: a method with weights for its objectives."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from sac_rag.adapter import Adapter
+from sac_rag.train.objectives import OBJECTIVES, compress_samples
+from sac_rag.train.samples import Sample
+
+
+class TrainingModule(nn.Module):
+    """Holds everything that is learned, so that distributed wrappers find it.
+
+    Args:
+        adapter: What is trained.
+        weights: Objective by name to its weight; those of weight 0 are left out.
+    """
+
+    def __init__(self, adapter: Adapter, *, weights: Mapping[str, float]) -> None:
+        super().__init__()
+        self.adapter = adapter
+        self.model = adapter.backbone.model
+        self.method = adapter.method
+        self.weights = {name: weight for name, weight in weights.items() if weight}
+
+    def forward(self, samples: Sequence[Sample]) -> dict[str, Any]:
+        """Give ``loss``, and each objective's own mean loss by name."""
+        anchors = compress_samples(self.method, samples)
+        parts: dict[str, Tensor] = {
+            name: OBJECTIVES[name](self.method, samples, anchors).mean() for name in self.weights
+        }
+        total = sum(self.weights.values())
+        loss = sum((self.weights[name] * part for name, part in parts.items()), start=0.0) / total
+        return {"loss": loss, **{name: part.detach() for name, part in parts.items()}}
+
+
+def make_trainable(adapter: Adapter) -> int:
+    """Let LoRA and embeddings learn, nothing else; give the number of weights that do."""
+    for name, weight in adapter.backbone.model.named_parameters():
+        weight.requires_grad_("lora_" in name)
+    adapter.method.requires_grad_(True)
+    modules = (adapter.backbone.model, adapter.method)
+    return sum(
+        weight.numel()
+        for module in modules
+        for weight in module.parameters()
+        if weight.requires_grad
+    )
+
+
+def with_distractors(samples: Sequence[Sample], *, count: int, rng: random.Random) -> list[Sample]:
+    """Join documents of other samples to each, in random order (composition-aware training).
+
+    Args:
+        samples: At least two.
+        count: Distractors a sample.
+        rng: Draws them.
+    """
+    mixed = []
+    for index, sample in enumerate(samples):
+        others = [other for place, other in enumerate(samples) if place != index]
+        picked = rng.sample(others, k=min(count, len(others)))
+        documents = [*sample.documents, *(other.documents[0] for other in picked)]
+        rng.shuffle(documents)
+        mixed.append(replace(sample, documents=tuple(documents)))
+    return mixed

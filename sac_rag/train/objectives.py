@@ -1,0 +1,116 @@
+"""What is learned from compressed documents (arXiv:2510.08907, sections 3.3 and 4.1).
+
+All three are one thing: a task token behind the anchors, perhaps a prompt, and a target whose
+tokens the frozen decoder predicts. The loss is the mean over a sample's target tokens, then over
+samples, as in the authors' code, whose batches are of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from sac_rag.anchor_cache import AnchorCache, cat, join
+from sac_rag.chunking import Chunk, split_chunks
+from sac_rag.generation import Prompt, lay_out
+from sac_rag.methods import Method
+from sac_rag.train.samples import Sample
+
+Objective = Callable[[Method, Sequence[Sample], Sequence[AnchorCache]], Tensor]
+"""From (method, samples, their joined anchors) to each sample's loss, (B,)."""
+
+NO_LABEL = -100
+
+
+def compress_samples(method: Method, samples: Sequence[Sample]) -> list[AnchorCache]:
+    """Compress all chunks of all documents of a batch in one pass; join each sample's documents."""
+    size = method.config.chunk_size
+    chunks: list[list[list[Chunk]]] = [
+        [split_chunks(list(document), chunk_size=size) for document in sample.documents]
+        for sample in samples
+    ]
+    made = iter(method.compress_chunks([one for row in chunks for part in row for one in part]))
+    return [
+        join([cat([next(made) for _ in part]) for part in row], inv_freq=method.backbone.inv_freq)
+        for row in chunks
+    ]
+
+
+def predict(method: Method, samples: Sequence[Sample], prompts: Sequence[Prompt]) -> Tensor:
+    """Give each sample's mean loss over its target, (B,), the target being the prompt's end.
+
+    Args:
+        method: Its backbone decodes, LoRA off.
+        samples: The targets.
+        prompts: Rows for the decoder: all of prompt and target but the last token.
+    """
+    backbone = method.backbone
+    layout = lay_out(prompts, backbone=backbone, pad_id=0)
+    width = max(len(sample.target) for sample in samples)
+    with backbone.decoding():
+        hidden_BPD = backbone.decoder(
+            inputs_embeds=layout.embeds_BPD,
+            attention_mask=layout.mask_BM,
+            position_ids=layout.positions_BP,
+            past_key_values=layout.cache,
+            use_cache=True,
+        ).last_hidden_state
+    # rows are padded on the left, so every target is predicted by the last states of its row
+    logits_BTV = backbone.causal_lm.get_output_embeddings()(hidden_BPD[:, -width:])
+    labels_BT = torch.full((len(samples), width), NO_LABEL)
+    for row, sample in enumerate(samples):
+        labels_BT[row, width - len(sample.target) :] = torch.as_tensor(list(sample.target))
+    labels_BT = labels_BT.to(logits_BTV.device)
+    losses_BT = cross_entropy(
+        logits_BTV.float().transpose(1, 2), labels_BT, ignore_index=NO_LABEL, reduction="none"
+    )
+    return losses_BT.sum(1) / (labels_BT != NO_LABEL).sum(1)
+
+
+def continuation(
+    method: Method, samples: Sequence[Sample], anchors: Sequence[AnchorCache]
+) -> Tensor:
+    """Predict what follows the compressed text, [LM] first; with a prompt, the answer to it."""
+    prompts = [
+        Prompt(
+            token_ids=[*sample.prompt, *sample.target][:-1],
+            anchors=cache,
+            task_embedding=method.task_embedding("LM"),
+        )
+        for sample, cache in zip(samples, anchors, strict=True)
+    ]
+    return predict(method, samples, prompts)
+
+
+def autoencoding(
+    method: Method, samples: Sequence[Sample], anchors: Sequence[AnchorCache]
+) -> Tensor:
+    """Say the compressed text again, [AE] first, at position 0, the text at 1, 2, ...
+
+    Its target is the first document and the end token that closes the sample's target.
+    """
+    again = [
+        Sample(documents=sample.documents, target=[*sample.documents[0], sample.target[-1]])
+        for sample in samples
+    ]
+    prompts = [
+        Prompt(
+            token_ids=list(sample.target)[:-1],
+            anchors=cache,
+            task_embedding=method.task_embedding("AE"),
+            task_at=0,
+        )
+        for sample, cache in zip(again, anchors, strict=True)
+    ]
+    return predict(method, again, prompts)
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "continuation": continuation,
+    "autoencoding": autoencoding,
+    "qa": continuation,
+}
+"""Question answering is continuation behind a prompt: one function, told apart by the samples."""
