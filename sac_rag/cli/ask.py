@@ -12,7 +12,7 @@ from sac_rag.cli import options
 from sac_rag.cli.compress import note_skipped
 from sac_rag.cli.inputs import InputDocument, find_files, read_documents
 from sac_rag.cli.opening import open_engine
-from sac_rag.cli.output import emit_json, err, printable, seconds, size
+from sac_rag.cli.output import emit_json, err, printable, seconds, size, waiting
 from sac_rag.errors import EmptyInputError
 
 if TYPE_CHECKING:
@@ -131,8 +131,12 @@ def _answer(
 ) -> Answer:
     texts = [document.mapping for document in documents]
     if not show:
-        return engine.answer(question, texts, compress=compress, **sampling)
+        with waiting("answering ..."):
+            return engine.answer(question, texts, compress=compress, **sampling)
     with engine.stream(question, texts, compress=compress, **sampling) as pieces:
+        with waiting("reading the documents ..."):
+            first = next(pieces, "")
+        _write(first)
         for piece in pieces:
             _write(piece)
     assert pieces.answer is not None

@@ -160,8 +160,10 @@ def _conclusions(summary: Summary) -> list[str]:
     if summary.bytes_ratio:
         lines.append(f"The cache is {summary.bytes_ratio:.1f} times smaller from anchors.")
     if summary.speedup:
-        times = f"{summary.speedup:.1f} times"
-        lines.append(f"From the store, the first token comes {times} as fast as in full context.")
+        share = 1 / summary.speedup
+        lines.append(
+            f"From the store, the first token takes {share:.0%} of the time it takes in full."
+        )
     lines.append('Next: sac-rag ask "Your question?" --docs YOUR_FOLDER --store anchors/')
     return lines
 
