@@ -21,6 +21,7 @@ from sac_rag.errors import (
     IncompatibleCacheError,
     StoreWriteError,
 )
+from sac_rag.layout import num_anchors_of_text
 from sac_rag.store import AnchorStore
 from sac_rag.tokens import Tokens
 
@@ -87,7 +88,7 @@ class Compressor:
         for document in documents:
             if isinstance(document, AnchorCache):
                 self._check_own(document)
-            key = None if isinstance(document, AnchorCache) else self._key_of(document)
+            key = None if isinstance(document, AnchorCache) else self.key_of(document)
             keys.append(key)
             if key is None or key in found or key in missing:
                 continue
@@ -111,6 +112,28 @@ class Compressor:
                 "text again with this engine"
             )
 
+    def key_of(self, document: Document | Stored) -> str:
+        """Give the key under which the store keeps, or would keep, a document's anchors."""
+        if isinstance(document, Stored):
+            return document.key
+        written = self.adapter.config.prompt.document(document.text, document.title)
+        return self.store.key_for(fingerprint=self.adapter.method.fingerprint, text=written)
+
+    def has(self, document: Document | Stored | AnchorCache) -> bool:
+        """Say whether the store has a document's anchors, without reading them."""
+        return not isinstance(document, AnchorCache) and self.key_of(document) in self.store
+
+    def count_anchors(self, document: Document | Stored | AnchorCache) -> int:
+        """Count the anchors that stand, or would stand, for a document."""
+        if isinstance(document, AnchorCache):
+            return len(document)
+        if isinstance(document, Stored):
+            return document.num_anchors
+        compress = self.adapter.config.compress
+        return num_anchors_of_text(
+            self.count_tokens(document), ratio=compress.ratio, chunk_size=compress.chunk_size
+        )
+
     def count_tokens(self, document: Document) -> int:
         """Count what the encoder reads of a document, BOS and prefix included."""
         return len(self.seen_ids(document))
@@ -118,16 +141,7 @@ class Compressor:
     def seen_ids(self, document: Document) -> list[int]:
         """Write a document as the encoder reads it: BOS, prefix, title, text."""
         prompt = self.adapter.config.prompt
-        bos = [] if self.tokens.bos_id is None else [self.tokens.bos_id]
-        prefix = self.tokens.encode(prompt.context_prefix) if prompt.context_prefix else []
-        written = prompt.document(document.text, document.title)
-        return bos + prefix + self.tokens.encode(written[len(prompt.context_prefix) :])
-
-    def _key_of(self, document: Document | Stored) -> str:
-        if isinstance(document, Stored):
-            return document.key
-        written = self.adapter.config.prompt.document(document.text, document.title)
-        return self.store.key_for(fingerprint=self.adapter.method.fingerprint, text=written)
+        return prompt.seen_ids(document.text, document.title, tokens=self.tokens)
 
     def _load(self, key: str) -> Compressed | None:
         began = time.perf_counter()

@@ -29,21 +29,25 @@ class HandleDesk:
         *,
         cancel: threading.Event | None = None,
     ) -> list[Handle]:
-        """Compress and store documents; give a handle for each (see ``SACEngine.issue``)."""
-        handles = []
-        for one in self._compressor.compress(documents, cancel=cancel):
+        """Compress and store documents; give a handle for each (see ``SACEngine.issue``).
+
+        What the store has is signed without being read: should it prove damaged when a question
+        needs it, it is encoded again from the kept text.
+        """
+        missing = [one for one in documents if not self._compressor.has(one)]
+        for one in self._compressor.compress(missing, cancel=cancel):
             if one.write_error is not None:
                 raise one.write_error
-            if one.key is None:
-                raise ConfigError("an AnchorCache has no text to store; give the document's text")
-            text = issue(
-                self._store.secret,
-                namespace=self._store.namespace,
-                key=one.key,
-                num_anchors=len(one.cache),
-            )
-            handles.append(Handle(key=one.key, num_anchors=len(one.cache), text=text))
-        return handles
+        return [self._sign(one) for one in documents]
+
+    def _sign(self, document: Document | Stored | AnchorCache) -> Handle:
+        if isinstance(document, AnchorCache):
+            raise ConfigError("an AnchorCache has no text to store; give the document's text")
+        key = self._compressor.key_of(document)
+        num_anchors = self._compressor.count_anchors(document)
+        namespace = self._store.namespace
+        text = issue(self._store.secret, namespace=namespace, key=key, num_anchors=num_anchors)
+        return Handle(key=key, num_anchors=num_anchors, text=text)
 
     def resolve(self, text: str) -> list[Segment]:
         """Read a prompt with handles as segments; a document named twice stands once.

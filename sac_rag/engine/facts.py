@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sac_rag.adapter import Adapter
-from sac_rag.anchor_cache import AnchorCache
 from sac_rag.engine.compressor import Compressor
 from sac_rag.engine.desk import HandleDesk
 from sac_rag.engine.loading import Loaded
@@ -20,7 +19,6 @@ from sac_rag.engine.requests import (
     Stored,
     as_segment,
 )
-from sac_rag.layout import num_anchors_of_text
 from sac_rag.prompts import PromptFormat
 from sac_rag.tokens import Tokens
 
@@ -97,14 +95,4 @@ class Facts:
 
     def count_anchors(self, document: DocumentLike) -> int:
         """Count the anchors that would stand for a document, without compressing it."""
-        segment = as_segment(document)
-        if isinstance(segment, AnchorCache):
-            return len(segment)
-        if isinstance(segment, Stored):
-            return segment.num_anchors
-        compress = self._open().loaded.adapter.config.compress
-        return num_anchors_of_text(
-            self._open().compressor.count_tokens(segment),
-            ratio=compress.ratio,
-            chunk_size=compress.chunk_size,
-        )
+        return self._open().compressor.count_anchors(as_segment(document))

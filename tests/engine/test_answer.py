@@ -166,6 +166,14 @@ def test_evicted_anchors_come_back_from_the_kept_text(engine):
     assert answer.usage.anchors_encoded == len(before)
 
 
+def test_a_handle_is_signed_for_what_compressing_gives(engine):
+    fresh = engine.issue(DOCUMENTS)
+    assert [handle.num_anchors for handle in fresh] == [
+        len(one) for one in engine.compress(DOCUMENTS)
+    ]
+    assert engine.issue(DOCUMENTS) == fresh
+
+
 def test_a_forgotten_document_is_an_error(engine):
     [handle] = engine.issue(["soon forgotten"])
     engine.store.delete(handle.key)
