@@ -212,6 +212,7 @@ class SACEngine(Facts, AsyncCalls):
         params: GenerationParams | None = None,
         *,
         cancel: threading.Event | None = None,
+        batch_size: int = BATCH_REQUESTS,
         **sampling: Any,
     ) -> list[Answer]:
         """Answer requests in batches, in order; their anchors and lengths may differ.
@@ -220,12 +221,13 @@ class SACEngine(Facts, AsyncCalls):
             requests: See ``Request`` and ``request``.
             params: Settings for all of them.
             cancel: When set, generation stops at the next token.
+            batch_size: Requests decoded together.
             **sampling: Changes to ``params``.
         """
         params = (params or GenerationParams()).with_changes(sampling)
         answers: list[Answer] = []
-        for first in range(0, len(requests), BATCH_REQUESTS):
-            batch = requests[first : first + BATCH_REQUESTS]
+        for first in range(0, len(requests), batch_size):
+            batch = requests[first : first + batch_size]
             answers.extend(self._run(batch, params, cancel=cancel))
         return answers
 

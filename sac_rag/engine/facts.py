@@ -16,7 +16,6 @@ from sac_rag.engine.requests import (
     Document,
     DocumentLike,
     Request,
-    Stored,
     as_segment,
 )
 from sac_rag.prompts import PromptFormat
