@@ -26,6 +26,10 @@ class InputFileError(SACError, ValueError):
     """An input path that is missing, empty or of an unknown kind."""
 
 
+class DataError(SACError, ValueError):
+    """Records for training or evaluation that are broken, ambiguous or of no known form."""
+
+
 class ModelNotFoundError(SACError, OSError):
     """A model or tokenizer that is at neither the path nor the hub id given."""
 

@@ -7,8 +7,19 @@ the context is compressed with it; the question part is plain text after the anc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from sac_rag.errors import ConfigError
+
+
+class Encoder(Protocol):
+    """What turns text into token ids; see ``sac_rag.tokens.Tokens``."""
+
+    bos_id: int | None
+
+    def encode(self, text: str) -> list[int]:
+        """Turn text into ids, without special tokens."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +61,18 @@ class PromptFormat:
             head, _, tail = self.title_template.partition("{text}")
             text = head.replace("{title}", title) + text + tail.replace("{title}", title)
         return self.context_prefix + text
+
+    def seen_ids(self, text: str, title: str | None = None, *, tokens: Encoder) -> list[int]:
+        """Write a document as the encoder reads it: BOS, prefix, title, text.
+
+        The prefix is tokenised apart from what follows, in training and in use, so that no token
+        straddles the two.
+
+        Args:
+            text: The document.
+            title: Its title, if it has one.
+            tokens: The tokenizer.
+        """
+        bos = [] if tokens.bos_id is None else [tokens.bos_id]
+        prefix = tokens.encode(self.context_prefix) if self.context_prefix else []
+        return bos + prefix + tokens.encode(self.document(text, title)[len(self.context_prefix) :])
