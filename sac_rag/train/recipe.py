@@ -96,8 +96,6 @@ class Recipe:
     """A name in ``sac_rag.methods.METHODS``."""
     compress: CompressConfig = field(default_factory=CompressConfig)
     """Ratio, chunks, anchors."""
-    ratios: tuple[int, ...] = ()
-    """Any-ratio training: one of these is drawn for every step; empty for ``compress.ratio``."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     """The encoder's LoRA."""
     objectives: Objectives = field(default_factory=Objectives)
