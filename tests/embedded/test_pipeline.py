@@ -14,7 +14,7 @@ from sac_rag.engine import SACEngine
 
 
 def _args(**values: object) -> argparse.Namespace:
-    return argparse.Namespace(**({"minutes": 1.0, "lr": 2e-3, "seed": 1, "tiny": True} | values))
+    return argparse.Namespace(**({"minutes": 9.0, "lr": 2e-3, "seed": 1, "tiny": True} | values))
 
 
 def test_trained_stopped_resumed_and_asked(tmp_path: Path):
@@ -22,7 +22,7 @@ def test_trained_stopped_resumed_and_asked(tmp_path: Path):
     for steps in (1, 2):  # the second call goes on from the first one's checkpoint
         train_base.main(_args(out=base, work=tmp_path / "base", steps=steps))
     for steps in (1, 2):
-        train_sac.main(_args(base=base, work=tmp_path / "sac", steps=steps, ratio=5, start=None))
+        train_sac.main(_args(base=base, work=tmp_path / "sac", steps=steps, ratio=5))
     settings = {"adapter": None, "tasks": ["one"], "questions": 4, "wrong": False}
     evaluate.main(argparse.Namespace(base=base, out=tmp_path / "scores.json", **settings))
     scores = json.loads((tmp_path / "scores.json").read_text("utf-8"))

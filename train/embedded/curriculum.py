@@ -84,8 +84,8 @@ LEVELS = (
         style=Style(),
         contexts=8,
         questions=16,
-        wrapped=0.08,
-        long=0.04,
+        wrapped=0.03,
+        long=0.06,
         found=0.2,
     ),
     Level(
@@ -93,8 +93,8 @@ LEVELS = (
         style=Style(),
         contexts=8,
         questions=16,
-        wrapped=0.12,
-        long=0.06,
+        wrapped=0.06,
+        long=0.15,
         found=0.4,
     ),
 )

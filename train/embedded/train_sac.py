@@ -16,16 +16,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import random
-import signal
-import threading
-import time
 from pathlib import Path
 
+import pair
 import torch
-from atlas import World
 from chunks import arrange, lay_out
-from curriculum import IGNORE, LEVELS, Batch, Coder, make_batch
+from curriculum import IGNORE, Batch, Coder
+from loop import Run, train
 from peft import LoraConfig
 from reader import Reader, grade
 from torch import Tensor, nn
@@ -34,13 +31,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sac_rag.adapter import Adapter
 from sac_rag.config import CompressConfig
 
-log = logging.getLogger("train_sac")
 RANK = 32
 SCALE = 2.0
 """LoRA alpha over rank."""
-PASS, WINDOW = 0.90, 60
-"""As in ``train_base``; the last level is where the time goes."""
-FIRST_LEVEL = 1
+FIRST_LEVEL, PASS = 4, 0.6
+"""Where the curriculum begins, and right answers at which it goes on; as in ``train_base``."""
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -118,129 +113,52 @@ def loss_of(
     return grade(hidden, labels, hints, weights.decoder)
 
 
-class Run:
-    """A training run that can be stopped and taken up again."""
+class SACRun(Run):
+    """The adapter's training."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.args = args
-        args.work.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(args.seed)
         self.adapter = new_adapter(args.base, ratio=args.ratio)
         self.weights = Weights(self.adapter)
-        self.coder = Coder(AutoTokenizer.from_pretrained(args.base))
-        self.world = World(f"sac-{args.seed}")
         self.reader = Reader(self.adapter.backbone.config, compiled=not args.tiny)
         method = self.adapter.method
-        self.embeddings = [method.anchor_embeddings, method.task_embeddings]
-        self.optimizers = [
-            torch.optim.Muon(
-                self.weights.matrices, lr=args.lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"
-            ),
-            torch.optim.AdamW(self.embeddings, lr=args.lr, betas=(0.9, 0.98), weight_decay=0.0),
-        ]
-        self.step, self.level, self.elapsed_s = 0, FIRST_LEVEL, 0.0
-        self.recent: list[float] = []
+        super().__init__(
+            work=args.work,
+            coder=Coder(AutoTokenizer.from_pretrained(args.base)),
+            matrices=self.weights.matrices,
+            others=[method.anchor_embeddings, method.task_embeddings],
+            lr=args.lr,
+            decay=0.5,
+            level=FIRST_LEVEL,
+            mark=PASS,
+        )
 
-    def save(self) -> None:
-        """Write everything needed to go on, and the adapter as the library loads it."""
-        state = {
-            "trained": [p.detach() for p in (*self.weights.matrices, *self.embeddings)],
-            "optimizers": [o.state_dict() for o in self.optimizers],
-            "step": self.step,
-            "level": self.level,
-            "elapsed_s": self.elapsed_s,
-            "recent": self.recent,
-        }
-        torch.save(state, self.args.work / "state.tmp")
-        (self.args.work / "state.tmp").rename(self.args.work / "state.pt")
-        self.adapter.save_pretrained(self.args.work / "adapter")
+    def loss_of(self, batch: Batch) -> tuple[Tensor, float]:
+        """Encode the documents to anchors and answer from them."""
+        return loss_of(self.reader, self.weights, batch, self.adapter.config.compress)
 
-    def load(self, path: Path, *, optimizers: bool = True) -> None:
-        """Go on from a checkpoint, if there is one."""
-        if not path.exists():
-            return
-        state = torch.load(path, weights_only=True)
-        for parameter, saved in zip(
-            (*self.weights.matrices, *self.embeddings), state["trained"], strict=True
-        ):
-            parameter.data.copy_(saved)
-        self.level = state["level"]
-        if optimizers:
-            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(saved)
-            self.step, self.elapsed_s, self.recent = (
-                state["step"],
-                state["elapsed_s"],
-                state["recent"],
-            )
-        self.world = World(f"sac-{self.step}-{random.randrange(10**9)}")
-
-    def train_step(self, done: float) -> float:
-        """Take one step; ``done`` is the share of the time that is over."""
-        scale = min(1.0, (self.step + 1) / 50) * min(1.0, max(0.03, (1 - done) / 0.4))
-        for optimizer in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = self.args.lr * scale
-        batch = make_batch(self.world, self.coder, LEVELS[self.level], 0.2)
-        loss, right = loss_of(self.reader, self.weights, batch, self.adapter.config.compress)
-        loss.backward()
-        nn.utils.clip_grad_norm_((*self.weights.matrices, *self.embeddings), 1.0)
-        for optimizer in self.optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        self.recent = [*self.recent, right][-WINDOW:]
-        passed = len(self.recent) == WINDOW and sum(self.recent) / WINDOW > PASS
-        if passed and self.level < len(LEVELS) - 1:
-            self.level, self.recent = self.level + 1, []
-            log.info("step %d: level %d begins", self.step, self.level)
-        return loss.item()
+    def export(self, out: Path) -> None:
+        """Write the adapter."""
+        self.adapter.save_pretrained(out)
 
 
 def main(args: argparse.Namespace) -> None:
-    """Train until the time or the steps are over, then write the adapter beside the base."""
-    run = Run(args)
-    if args.start:
-        run.load(args.start, optimizers=False)
-    run.load(args.work / "state.pt")
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    begun_s = last_s = saved_s = time.time()
-    before_s = run.elapsed_s
-    while run.elapsed_s < args.minutes * 60 and run.step < args.steps and not stop.is_set():
-        loss = run.train_step(run.elapsed_s / (args.minutes * 60))
-        now = time.time()
-        run.elapsed_s = before_s + now - begun_s
-        if now - last_s > 10:
-            mean = sum(run.recent) / max(1, len(run.recent))
-            log.info(
-                "step %d  level %d  loss %.3f  right %.3f  %.0f s",
-                run.step,
-                run.level,
-                loss,
-                mean,
-                run.elapsed_s,
-            )
-            last_s = now
-        if now - saved_s > 120:
-            run.save()
-            saved_s = time.time()
-    run.save()
-    run.adapter.save_pretrained(args.base / f"sac-{args.ratio}x")
+    """Train, then write the adapter beside the base."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    out = args.base / f"sac-{args.ratio}x"
+    train(SACRun(args), out, minutes=args.minutes, steps=args.steps)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--start", type=Path, help="state.pt of another run to begin from")
     parser.add_argument("--minutes", type=float, default=45.0)
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--ratio", type=int, default=5)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--tiny", action="store_true")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    torch.set_flush_denormal(True)
-    torch.set_num_threads(2)
-    main(parser.parse_args())
+    arguments = parser.parse_args()
+    pair.launch(main, arguments, processes=arguments.processes)

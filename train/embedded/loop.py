@@ -1,0 +1,165 @@
+"""A training run that climbs the curriculum, can be stopped, and goes on from its checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pair
+import torch
+from atlas import World
+from curriculum import LEVELS, Batch, Coder, make_batch
+from torch import Tensor, nn
+
+log = logging.getLogger("train")
+WINDOW = 60
+"""Batches over which the share of right answers is measured."""
+SAVE_S, TELL_S = 120, 10
+"""Seconds between checkpoints, and between lines of the log."""
+
+
+class Run:
+    """What both trainings share; a training says what its loss is and what it writes.
+
+    Args:
+        work: Folder of the checkpoint.
+        coder: The tokenizer.
+        matrices: Parameters for Muon.
+        others: Parameters for AdamW.
+        lr: Learning rate before it decays.
+        decay: Last share of the time, in which the rate falls to nothing.
+        level: Where the curriculum begins.
+        mark: Share of right answers at which the next level begins.
+    """
+
+    def __init__(
+        self,
+        *,
+        work: Path,
+        coder: Coder,
+        matrices: Sequence[nn.Parameter],
+        others: Sequence[nn.Parameter],
+        lr: float,
+        decay: float,
+        level: int,
+        mark: float,
+    ) -> None:
+        work.mkdir(parents=True, exist_ok=True)
+        self.work, self.coder, self.lr, self.decay, self.mark = work, coder, lr, decay, mark
+        self.world = World(f"train-{pair.rank()}")
+        self.parameters = [*matrices, *others]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(matrices, lr=lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
+        self.step, self.level, self.tokens, self.elapsed_s = 0, level, 0, 0.0
+        self.recent: list[float] = []
+
+    def loss_of(self, batch: Batch) -> tuple[Tensor, float]:
+        """Give the loss of a batch and the share of right answers."""
+        raise NotImplementedError
+
+    def export(self, out: Path) -> None:
+        """Write what was trained as the library loads it."""
+        raise NotImplementedError
+
+    def save(self) -> None:
+        """Write everything needed to go on."""
+        state: dict[str, Any] = {
+            "trained": [p.detach() for p in self.parameters],
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "counts": [self.step, self.level, self.tokens, self.elapsed_s],
+            "recent": self.recent,
+        }
+        torch.save(state, self.work / "state.tmp")
+        (self.work / "state.tmp").rename(self.work / "state.pt")
+        self.export(self.work / "last")
+
+    def load(self) -> None:
+        """Go on from the last checkpoint, if there is one."""
+        if not (self.work / "state.pt").exists():
+            return
+        state = torch.load(self.work / "state.pt", weights_only=True)
+        for parameter, saved in zip(self.parameters, state["trained"], strict=True):
+            parameter.data.copy_(saved)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step, self.level, self.tokens, self.elapsed_s = state["counts"]
+        self.recent = state["recent"]
+        # other worlds than before the stop; which ones does not matter, they are all new
+        self.world = World(f"train-{self.step}-{random.randrange(10**9)}")
+
+    def train_step(self, done: float, stopping: bool) -> tuple[float, bool]:
+        """Take one step.
+
+        Args:
+            done: Share of the time that is over.
+            stopping: Whether this process was told to stop.
+
+        Returns:
+            The loss, and whether any process was told to stop.
+        """
+        begun_s = time.time()
+        scale = min(1.0, (self.step + 1) / 100) * min(1.0, max(0.03, (1 - done) / self.decay))
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr * scale
+        # all processes take the same kind of batch, so that none waits for a longer one
+        kind, gaps = random.Random(self.step).random(), 0.3 if self.level > 1 else 0.0
+        level = LEVELS[self.level]
+        batch = make_batch(self.world, self.coder, level, gaps, kind=kind, share=pair.count())
+        loss, right = self.loss_of(batch)
+        loss.backward()
+        told = [right, time.time() - begun_s, float(stopping)]
+        right, step_s, stopped = pair.share(self.parameters, told)
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.elapsed_s += step_s
+        self.tokens += (batch.context.numel() + batch.questions.numel()) * pair.count()
+        self._climb(right)
+        return loss.item(), stopped > 0
+
+    def _climb(self, right: float) -> None:
+        self.recent = [*self.recent, right][-WINDOW:]
+        passed = len(self.recent) == WINDOW and sum(self.recent) / WINDOW > self.mark
+        if passed and self.level < len(LEVELS) - 1:
+            self.level, self.recent = self.level + 1, []
+            log.info("step %d: level %d begins", self.step, self.level)
+
+    def tell(self, loss: float) -> None:
+        """Log where the run is."""
+        mean = sum(self.recent) / max(1, len(self.recent))
+        log.info(
+            "step %d  level %d  loss %.3f  right %.3f  %.1f M tokens  %.0f s",
+            *(self.step, self.level, loss, mean, self.tokens / 1e6, self.elapsed_s),
+        )
+
+
+def train(run: Run, out: Path, *, minutes: float, steps: int) -> None:
+    """Train until the time or the steps are over, or SIGTERM comes; write the result to ``out``."""
+    run.load()
+    stop, first = threading.Event(), pair.rank() == 0
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    told_s = saved_s = time.time()
+    stopped = False
+    while run.elapsed_s < minutes * 60 and run.step < steps and not stopped:
+        loss, stopped = run.train_step(run.elapsed_s / (minutes * 60), stop.is_set())
+        if first and time.time() - told_s > TELL_S:
+            run.tell(loss)
+            told_s = time.time()
+        if first and time.time() - saved_s > SAVE_S:
+            run.save()
+            saved_s = time.time()
+    if first:
+        run.save()
+        run.export(out)
+    signal.signal(signal.SIGTERM, before)
