@@ -152,7 +152,7 @@ class Adapter:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if isinstance(self.backbone.model, PeftModel):
-            self.backbone.model.save_pretrained(str(folder))
+            self.backbone.model.save_pretrained(str(folder), save_embedding_layers=False)
             (folder / "README.md").unlink(missing_ok=True)  # peft's empty card
         save_file(self._embeddings(), folder / EMBEDDINGS_FILE)
         self.config.save(folder)
@@ -169,7 +169,10 @@ class Adapter:
 
     def _tensors(self) -> dict[str, Tensor]:
         model = self.backbone.model
-        lora = get_peft_model_state_dict(model) if isinstance(model, PeftModel) else {}
+        if not isinstance(model, PeftModel):
+            return self._embeddings()
+        # not "auto", which looks for the base's config on the hub to compare vocabularies
+        lora = get_peft_model_state_dict(model, save_embedding_layers=False)
         return {**lora, **self._embeddings()}
 
 
