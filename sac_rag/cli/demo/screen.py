@@ -96,7 +96,14 @@ class Screen(Lines):
             return Text(text)
         if one.error:
             return Text(f"does not fit: {one.error}", "yellow")
-        return Text(text, "bold green" if one.right else "bold red") + Text(f"  {mark(one)}", "dim")
+        return Text(text, "bold green" if one.right else "bold red") + Text(
+            f" {self._mark(one)}", "dim"
+        )
+
+    def _mark(self, one: Run) -> str:
+        if not self._console.encoding.startswith("utf"):
+            return mark(one)
+        return "✓" if one.right else "✗"
 
     def _show(self, what: Group | Table) -> None:
         if self._live is None:
