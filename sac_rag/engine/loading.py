@@ -80,6 +80,20 @@ def load(
     return Loaded(name=str(model), adapter=made, tokens=tokens)
 
 
+def load_base(model: str | Path, *, dtype: torch.dtype, device: str = "auto") -> tuple[Any, Tokens]:
+    """Load a base model and its tokenizer alone, as training wants them.
+
+    Raises:
+        ModelNotFoundError: If there is no such model.
+        UnsupportedModelError: If its layers or RoPE cannot carry anchors.
+    """
+    folder = str(EMBEDDED_FOLDER / EMBEDDED_MODEL) if str(model) == EMBEDDED else str(model)
+    causal_lm = _load_model(folder, pick_device(device), dtype, {})
+    tokens = Tokens.from_pretrained(folder)
+    tokens.eos_ids = _eos_ids(causal_lm, tokens)
+    return causal_lm, tokens
+
+
 def pick_device(device: str) -> torch.device:
     """Choose where to run: ``auto`` takes CUDA if there is one, else the CPU."""
     if device == "auto":

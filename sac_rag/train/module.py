@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -52,21 +50,3 @@ def make_trainable(adapter: Adapter) -> int:
         for weight in module.parameters()
         if weight.requires_grad
     )
-
-
-def with_distractors(samples: Sequence[Sample], *, count: int, rng: random.Random) -> list[Sample]:
-    """Join documents of other samples to each, in random order (composition-aware training).
-
-    Args:
-        samples: At least two.
-        count: Distractors a sample.
-        rng: Draws them.
-    """
-    mixed = []
-    for index, sample in enumerate(samples):
-        others = [other for place, other in enumerate(samples) if place != index]
-        picked = rng.sample(others, k=min(count, len(others)))
-        documents = [*sample.documents, *(other.documents[0] for other in picked)]
-        rng.shuffle(documents)
-        mixed.append(replace(sample, documents=tuple(documents)))
-    return mixed

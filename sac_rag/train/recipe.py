@@ -14,7 +14,7 @@ from sac_rag.config import CompressConfig
 from sac_rag.errors import ConfigError, InputFileError
 from sac_rag.settings import build
 
-STAGES = ("pretrain", "finetune", "evaluate")
+STAGES = ("pretrain", "finetune")
 PRECISIONS = ("float32", "bfloat16")
 
 
@@ -48,10 +48,8 @@ class Objectives:
 class DataSettings:
     """Where examples come from."""
 
-    train: tuple[str, ...] = ("synthetic",)
-    """Files, folders, hub ids, or ``synthetic``."""
-    evaluate: tuple[str, ...] = ()
-    """The same, for evaluation."""
+    train: tuple[str, ...]
+    """Files, folders, patterns, ``hub://owner/name?split=train`` or ``synthetic://text?seed=0``."""
     limit: int = 0
     """Examples at most; 0 for all."""
     min_tokens: int = 510
@@ -85,7 +83,7 @@ class Recipe:
     """One stage of one run."""
 
     stage: str
-    """``pretrain``, ``finetune`` or ``evaluate``."""
+    """``pretrain`` or ``finetune``: what the folder is called; objectives say what is learned."""
     out: str
     """Folder of the run."""
     model: str = "embedded"
@@ -100,7 +98,7 @@ class Recipe:
     """The encoder's LoRA."""
     objectives: Objectives = field(default_factory=Objectives)
     """What is learned."""
-    data: DataSettings = field(default_factory=DataSettings)
+    data: DataSettings
     """Where examples come from."""
     optim: OptimSettings = field(default_factory=OptimSettings)
     """How weights move."""
@@ -126,7 +124,7 @@ class Recipe:
             raise ConfigError(
                 f"precision {self.precision!r} is not known; choose from {', '.join(PRECISIONS)}"
             )
-        if self.stage != "evaluate" and not any(asdict(self.objectives).values()):
+        if not any(asdict(self.objectives).values()):
             raise ConfigError(
                 f"a {self.stage} run with no objective learns nothing; give one a weight, "
                 "e.g. objectives.continuation=1"

@@ -27,19 +27,6 @@ LEARNED_FILE = "learned.safetensors"
 RUN_FILE = "run.json"
 
 
-class SampleSet(Dataset):
-    """Samples by number, as torch wants them."""
-
-    def __init__(self, samples: Sequence[Sample]) -> None:
-        self._samples = samples
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self._samples[index]
-
-
 class SACTrainer(Trainer):
     """Saves and loads what is learned; schedules as the authors do."""
 
@@ -124,7 +111,9 @@ def learned_weights(module: TrainingModule) -> dict[str, torch.Tensor]:
     }
 
 
-def make_trainer(module: TrainingModule, samples: Sequence[Sample], recipe: Recipe) -> SACTrainer:
+def make_trainer(
+    module: TrainingModule, samples: Dataset | Sequence[Sample], recipe: Recipe
+) -> SACTrainer:
     """Make the trainer of one run.
 
     Raises:
@@ -159,7 +148,7 @@ def make_trainer(module: TrainingModule, samples: Sequence[Sample], recipe: Reci
     return SACTrainer(
         model=module,
         args=arguments,
-        train_dataset=SampleSet(samples),
+        train_dataset=samples,  # type: ignore[arg-type]
         data_collator=lambda rows: {"samples": rows},
         callbacks=[History()],
         optim=recipe.optim,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
 from sac_rag.chunking import Chunk
-from sac_rag.train.module import TrainingModule, make_trainable, with_distractors
+from sac_rag.train.module import TrainingModule, make_trainable
 from sac_rag.train.objectives import OBJECTIVES, compress_samples
 from sac_rag.train.samples import Sample
 from tests.tiny import tiny_adapter, tiny_model
@@ -115,16 +113,3 @@ def test_a_step_lowers_the_loss(adapter):
         for weight, old in zip(weights, before, strict=True):
             weight.copy_(old)
     assert losses[-1] < losses[0]
-
-
-def test_distractors_keep_the_gold_and_join_others():
-    samples = [Sample(documents=([index] * 5,), target=[1]) for index in range(6)]
-    mixed = with_distractors(samples, count=3, rng=random.Random(0))
-    for sample, more in zip(samples, mixed, strict=True):
-        assert len(more.documents) == 4
-        assert sample.documents[0] in more.documents
-        assert len({document[0] for document in more.documents}) == 4
-    assert (
-        len({more.documents.index(s.documents[0]) for s, more in zip(samples, mixed, strict=True)})
-        > 1
-    )

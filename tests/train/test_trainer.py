@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from sac_rag.adapter import Adapter
 from sac_rag.errors import ConfigError
 from sac_rag.train.module import TrainingModule, make_trainable
-from sac_rag.train.recipe import Objectives, OptimSettings, Recipe
+from sac_rag.train.recipe import DataSettings, Objectives, OptimSettings, Recipe
 from sac_rag.train.samples import Sample
 from sac_rag.train.trainer import LEARNED_FILE, last_checkpoint, make_trainer
 from tests.tiny import tiny_adapter, tiny_model
@@ -31,6 +31,7 @@ def recipe_for(out: Path, **changes) -> Recipe:
     settings = {
         "stage": "pretrain",
         "objectives": Objectives(continuation=1.0),
+        "data": DataSettings(train=("synthetic://text",)),
         "optim": OptimSettings(lr=1e-2, warmup_steps=3),
         "steps": 6,
         "batch": 4,
