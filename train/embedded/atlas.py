@@ -169,7 +169,7 @@ def write(
     title = world.place()
     text, questions = f"# {title}\n", []
     left = tokens - count(text)
-    kind, lead = TOWN, None
+    kind, lead, waiting = TOWN, None, []
     while True:
         name = title if lead is None else world.place()
         gap = "\n"
@@ -182,4 +182,6 @@ def write(
             if question is not None:
                 questions.append(question)
         lead = title if lead is None or kind is not TOWN else name
-        kind = world.rng.choice(COMPANIONS) if world.rng.random() > 0.1 else TOWN
+        # a town has its river, its lake, its mountain ...; then the entry goes on to the next town
+        waiting = waiting or [TOWN, *world.rng.sample(COMPANIONS, len(COMPANIONS))]
+        kind = waiting.pop()

@@ -34,7 +34,7 @@ from sac_rag.config import CompressConfig
 RANK = 32
 SCALE = 2.0
 """LoRA alpha over rank."""
-FIRST_LEVEL, PASS = 4, 0.6
+FIRST_LEVEL, PASS = 4, 0.55
 """Where the curriculum begins, and right answers at which it goes on; as in ``train_base``."""
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
