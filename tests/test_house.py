@@ -19,7 +19,8 @@ FLOORS = [
     {"adapter"},
     {"handles"},
     {"engine"},
-    {"data", "eval"},
+    {"data"},
+    {"eval"},
     {"train", "bench", "analysis"},
     {"server", "distributed", "cli"},
 ]
