@@ -95,7 +95,9 @@ def _questions(source: Source, report: ReadReport) -> Iterator[QARecord]:
 
 
 def _note(source: Source, report: ReadReport, good: int) -> None:
+    bad = [one for one in report.bad if one.where.startswith(f"{source.name}:")]
     if not good:
-        raise DataError(f"{source.name} holds no good record; leave it out, or mend it")
-    bad = sum(one.where.startswith(f"{source.name}:") for one in report.bad)
-    logger.info("read %d records from %s, passed over %d bad ones", good, source.name, bad)
+        first = f": {len(bad)} bad ones, the first is {bad[0]}" if bad else ""
+        raise DataError(f"{source.name} holds no good record{first}; leave it out, or mend it")
+    level = logging.WARNING if bad else logging.INFO
+    logger.log(level, "read %d records of %s, passed over %d", good, source.name, len(bad))

@@ -11,7 +11,7 @@ from sac_rag.errors import DataError
 logger = logging.getLogger(__name__)
 
 SHOWN = 5
-"""Bad records that an error names."""
+"""Bad records that an error names, and that are warned of one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,9 @@ class ReadReport:
         """
         self.bad.append(BadRecord(where=where, reason=reason))
         if len(self.bad) <= self.max_bad:
-            logger.warning("passed over a bad record, %s", self.bad[-1])
+            # the first ones tell what is wrong; thousands more would bury everything else
+            level = logging.WARNING if len(self.bad) <= SHOWN else logging.DEBUG
+            logger.log(level, "passed over a bad record, %s", self.bad[-1])
             return
         shown = "\n  ".join(str(one) for one in self.bad[-SHOWN:])
         raise DataError(
