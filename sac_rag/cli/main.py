@@ -13,6 +13,7 @@ from sac_rag.cli.ask import ask
 from sac_rag.cli.compress import compress
 from sac_rag.cli.demo.command import demo
 from sac_rag.cli.door import Door
+from sac_rag.cli.evaluate import eval_
 from sac_rag.cli.import_checkpoint import import_checkpoint
 from sac_rag.cli.info import info
 from sac_rag.cli.store import store
@@ -23,6 +24,7 @@ COMMANDS: dict[Callable[..., None], dict[str, Any]] = {
     demo: {},
     info: {},
     import_checkpoint: {},
+    eval_: {},
 }
 """The one place where a command is added: a function in a module of its own, typer's settings."""
 
@@ -36,7 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _command, _settings in COMMANDS.items():
-    app.command(_command.__name__.replace("_", "-"), **_settings)(_command)
+    app.command(_command.__name__.strip("_").replace("_", "-"), **_settings)(_command)
 app.add_typer(store, name="store")
 
 

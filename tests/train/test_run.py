@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from sac_rag import SACEngine
@@ -115,3 +118,31 @@ def test_bad_input_is_one_clear_line(changes, tmp_path, capsys, change, message)
     shown = capsys.readouterr().err.strip().splitlines()[-1]
     assert shown.startswith("error: ")
     assert re.search(message, shown)
+
+
+def test_two_processes_equal_one(changes, tmp_path):
+    """The same global batch on two gloo processes moves the weights the same way."""
+    settings = [*changes, "micro_batch=2", "optim.lr=0.001"]
+    run("tiny_pretrain", tmp_path / "one", *settings)
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--master-port=0",
+    ]
+    recipe = ["-m", "sac_rag.train", "--config", str(RECIPES / "tiny_pretrain.yaml")]
+    done = subprocess.run(
+        [*launch, *recipe, f"out={tmp_path / 'two'}", *settings],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    ours, theirs = (
+        load_file(tmp_path / name / "adapter" / "adapter_model.safetensors")
+        for name in ("one", "two")
+    )
+    for name, weight in ours.items():
+        torch.testing.assert_close(weight, theirs[name], atol=2e-5, rtol=1e-3)

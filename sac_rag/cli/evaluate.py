@@ -1,0 +1,111 @@
+"""``sac-rag eval``: adapters against full context and no context, on the same questions."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sac_rag.cli import options
+from sac_rag.cli.opening import open_engine
+from sac_rag.cli.output import emit_json, out, progress
+from sac_rag.errors import ConfigError, StoreWriteError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from sac_rag.eval import Report
+
+
+def eval_(
+    data: Annotated[
+        list[str], typer.Option(metavar="FILE", help="Questions; again for more files.")
+    ],
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]PATH", help="A SAC adapter; again for more of them."),
+    ] = None,
+    model: options.Model = "embedded",
+    limit: Annotated[int, typer.Option(min=0, help="Questions at most; 0 for all.")] = 0,
+    max_new_tokens: options.MaxNewTokens = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Questions answered together.")] = 8,
+    output: Annotated[
+        str | None,
+        typer.Option("--out", metavar="DIR", help="Keep answers and report; resumes from there."),
+    ] = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    as_json: options.Json = False,
+) -> None:
+    """Score adapters beside full context (ceiling) and no context (floor).
+
+    EM and F1 are the paper's raw scores, squad EM and F1 the normalised ones over all references;
+    each with a bootstrap interval, macro over the sets of the data.
+    """
+    from sac_rag.data import read_qa
+
+    records = list(islice(read_qa(data), limit or None))
+    folder = Path(output) if output else None
+    report = None
+    for name, path in _named(adapter):
+        with open_engine(
+            model=model, adapter=path, ratio=None, device=device, dtype=dtype
+        ) as engine:
+            from sac_rag.eval import Report, compressed, evaluate, full, none
+
+            askers = {} if report else {"full": full(engine), "none": none(engine)}
+            askers[name or f"{engine.adapter.config.method}-{engine.ratio}x"] = compressed(engine)
+            with progress(what="eval", total=len(askers) * len(records)) as bar:
+                steps = _Steps(bar, list(askers), len(records))
+                found = evaluate(
+                    askers,
+                    records,
+                    batch_size=batch_size,
+                    max_new_tokens=max_new_tokens,
+                    outputs=folder,
+                    on_progress=steps,
+                )
+        earlier = {} if report is None else report.methods
+        report = Report(methods={**earlier, **found.methods}, max_new_tokens=found.max_new_tokens)
+    assert report is not None
+    if folder:
+        _write(report, folder)
+    if as_json:
+        emit_json(report.to_json())
+    else:
+        out().print(report.to_text(), soft_wrap=True)
+
+
+class _Steps:
+    """Moves a bar by what methods report."""
+
+    def __init__(self, bar: Progress, methods: list[str], num_records: int) -> None:
+        self._bar, self._methods, self._num_records = bar, methods, num_records
+
+    def __call__(self, method: str, done: int, total: int) -> None:
+        before = self._methods.index(method) * self._num_records
+        self._bar.update(self._bar.task_ids[0], completed=before + done)
+
+
+def _named(adapters: list[str] | None) -> list[tuple[str, str | None]]:
+    named = []
+    for one in adapters or [""]:
+        name, equals, path = one.partition("=")
+        named.append((name, path) if equals else ("", one or None))
+    names = [name for name, _ in named if name]
+    if len(set(names)) != len(names):
+        raise ConfigError(f"two adapters have one name, got {', '.join(names)}; name them apart")
+    return named
+
+
+def _write(report: Report, folder: Path) -> None:
+    try:
+        text = json.dumps(report.to_json(), indent=2) + "\n"
+        (folder / "report.json").write_text(text, encoding="utf-8")
+        tables = f"{report.to_markdown()}\n\n{report.sources_markdown()}\n"
+        (folder / "report.md").write_text(tables, encoding="utf-8")
+    except OSError as error:
+        raise StoreWriteError(f"the report cannot be written to {folder}: {error}") from error

@@ -1,0 +1,55 @@
+"""``sac-rag eval`` shows floor and ceiling beside every adapter, and resumes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def questions(tmp_path):
+    """Five questions in the flat form."""
+    path = tmp_path / "questions.jsonl"
+    lines = [
+        {"id": str(n), "context": f"The mill has {n} wheels.", "question": "?", "answers": [str(n)]}
+        for n in range(5)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def test_floor_and_ceiling_stand_beside_the_adapter(sac_rag_json, tiny, questions, tmp_path):
+    words = ("eval", "--data", questions, *tiny, "--max-new-tokens", 4, "--out", tmp_path / "out")
+    code, report = sac_rag_json(*words)
+    assert code == 0
+    assert set(report["methods"]) == {"full", "none", "sac-5x"}
+    assert all(one["asked"] == 5 for one in report["methods"].values())
+    assert report["methods"]["none"]["mean_counts"]["anchors"] == 0
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == report
+    code, again = sac_rag_json(*words)
+    assert again == report
+
+
+def test_adapters_have_names(sac_rag, tiny_folders, questions):
+    base, adapter = tiny_folders
+    words = ("eval", "--data", questions, "--model", base, "--max-new-tokens", 2, "--limit", 2)
+    result = sac_rag(*words, "--adapter", f"one={adapter}", "--adapter", f"two={adapter}")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()[2:]] == [
+        "full",
+        "none",
+        "one",
+        "two",
+    ]
+    result = sac_rag(*words, "--adapter", f"one={adapter}", "--adapter", f"one={adapter}")
+    assert result.exit_code == 2
+    assert "name them apart" in result.stderr
+
+
+def test_broken_data_is_named_by_line(sac_rag, tiny, questions):
+    questions.write_text(questions.read_text() + '{"context": 3}\n')
+    result = sac_rag("eval", "--data", questions, *tiny)
+    assert result.exit_code == 2
+    assert "questions.jsonl" in result.stderr
+    assert "6" in result.stderr
