@@ -55,7 +55,8 @@ class QASettings:
     max_context_tokens: int | None = None
     """Records whose documents are longer together are left out; None keeps all."""
     limit: int | None = None
-    """Most samples, in reading order; None for all."""
+    """Most samples, in reading order; None for all. Sets that stand behind each other, as MRQA's
+    do, need all of them: shuffle the prepared samples and take the first."""
 
     def __post_init__(self) -> None:
         _check_limit(self.limit)

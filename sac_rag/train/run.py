@@ -140,7 +140,7 @@ def _samples(recipe: Recipe, tokens: Tokens, adapter: Adapter) -> Samples:
                 "objectives.qa and objectives.continuation read different data; train them in two "
                 "stages, as the paper does"
             )
-        settings = QASettings(prompt=adapter.config.prompt, limit=limit)
+        settings = QASettings(prompt=adapter.config.prompt)
         prepared = prepare_qa(data.train, tokens=tokens, settings=settings, max_bad=data.max_bad)
     else:
         bounds = PretrainSettings(
@@ -153,7 +153,8 @@ def _samples(recipe: Recipe, tokens: Tokens, adapter: Adapter) -> Samples:
         logger.info("%s records were left out: %s", f"{count:,}", name)
     return Samples(
         prepared.dataset,
-        order=shuffled(len(prepared.dataset), seed=recipe.seed),
+        # limited behind the shuffle, as the authors do: the head of MRQA is one of its sets
+        order=shuffled(len(prepared.dataset), seed=recipe.seed)[:limit],
         distractors=data.distractors,
         seed=recipe.seed,
     )
