@@ -38,6 +38,8 @@ class Style:
     """Chance of a sentence without a fact after one with a fact."""
     openings: float = 0.8
     """Chance that a paragraph opens with a sentence that leads to its place."""
+    alike: float = 0.0
+    """Chance that all places of an entry are of one kind, so that only names tell them apart."""
     facts: int = 0
     """Facts told of a place at most; 0 tells all of them."""
 
@@ -101,7 +103,9 @@ class World:
             return str(rng.randrange(1000, 1990))
         if kind in _MEASURES:
             low, high, unit = _MEASURES[kind]
-            return f"{rng.randrange(low, high):,}{unit}"
+            # two figures that count, as an atlas gives them: 46,000 people, 7,200 feet
+            drawn = rng.randrange(low, high)
+            return f"{int(float(f'{drawn:.1e}')):,}{unit}"
         if kind == "shade":
             return rng.choice(COLOURS)
         return rng.choice(_WORDS[kind])
@@ -169,7 +173,8 @@ def write(
     title = world.place()
     text, questions = f"# {title}\n", []
     left = tokens - count(text)
-    kind, lead, waiting = TOWN, None, []
+    alike = world.rng.random() < style.alike
+    kind, lead, waiting = world.rng.choice([*KINDS.values()]) if alike else TOWN, None, []
     while True:
         name = title if lead is None else world.place()
         gap = "\n"
@@ -184,4 +189,4 @@ def write(
         lead = title if lead is None or kind is not TOWN else name
         # a town has its river, its lake, its mountain ...; then the entry goes on to the next town
         waiting = waiting or [TOWN, *world.rng.sample(COMPANIONS, len(COMPANIONS))]
-        kind = waiting.pop()
+        kind = kind if alike else waiting.pop()

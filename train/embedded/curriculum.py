@@ -45,8 +45,10 @@ class Level:
     """How hard the documents are to read."""
     contexts: int
     """Contexts per batch."""
-    questions: int
+    questions: int = 16
     """Questions per context."""
+    documents: int = 1
+    """Documents of a context at most; its length is divided among them."""
     wrapped: float = 0.0
     """Share of batches whose questions are wrapped as frameworks do."""
     long: float = 0.0
@@ -61,7 +63,7 @@ def _style(**changes: float) -> Style:
         "asks": 1,
         "pronoun": 0.0,
         "filler": 0.0,
-        "openings": 0.0,
+        "openings": 0.0, "alike": 0.8,
     }
     return Style(**(plain | changes))  # type: ignore[arg-type]
 
@@ -72,29 +74,15 @@ LEVELS = (
     Level(tokens=(130, 158), style=_style(facts=4), contexts=16, questions=12),
     Level(tokens=(130, 158), style=_style(says=3, asks=2), contexts=16, questions=12),
     Level(tokens=(220, 254), style=_style(says=9, asks=9), contexts=12, questions=16),
-    Level(
-        tokens=(300, 382),
-        style=_style(says=9, asks=9, openings=0.7),
-        contexts=8,
-        questions=16,
-    ),
-    Level(tokens=(300, 446), style=Style(pronoun=0.1, filler=0.2), contexts=8, questions=16),
+    Level(tokens=(300, 382), style=Style(alike=0.4, filler=0.2), contexts=8, documents=3),
+    Level(tokens=(250, 524), style=Style(alike=0.2), contexts=8, documents=4, long=0.05, found=0.2),
     Level(
         tokens=(250, 524),
-        style=Style(),
+        style=Style(alike=0.1),
         contexts=8,
-        questions=16,
-        wrapped=0.03,
-        long=0.06,
-        found=0.2,
-    ),
-    Level(
-        tokens=(250, 524),
-        style=Style(),
-        contexts=8,
-        questions=16,
-        wrapped=0.06,
-        long=0.15,
+        documents=4,
+        wrapped=0.04,
+        long=0.1,
         found=0.4,
     ),
 )
@@ -177,7 +165,9 @@ def make_documents(world: World, coder: Coder, level: Level, shape: str) -> list
     rng = world.rng
     if shape == "one":
         # room for what a loader may add
-        lengths = [rng.randint(*level.tokens) - (16 if level.found else 0)]
+        count = rng.randint(1, level.documents)
+        room = rng.randint(*level.tokens) - (16 * count if level.found else 3 * (count - 1))
+        lengths = [room // count] * count
     elif shape == "large":
         lengths = [rng.randint(1200, 3600)]
     else:

@@ -34,7 +34,7 @@ from sac_rag.config import CompressConfig
 RANK = 32
 SCALE = 2.0
 """LoRA alpha over rank."""
-FIRST_LEVEL, PASS = 4, 0.55
+FIRST_LEVEL, PASS = 4, 0.7
 """Where the curriculum begins, and right answers at which it goes on; as in ``train_base``."""
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -128,7 +128,7 @@ class SACRun(Run):
             matrices=self.weights.matrices,
             others=[method.anchor_embeddings, method.task_embeddings],
             lr=args.lr,
-            decay=0.5,
+            decay=0.8,
             level=FIRST_LEVEL,
             mark=PASS,
         )
