@@ -21,6 +21,7 @@
 
 # %%
 from importlib.resources import files
+from itertools import pairwise
 
 from figures import draw_anchors, draw_costs
 
@@ -51,7 +52,7 @@ ids = tokens.encode(harholm)
 prefix = cache.num_tokens - len(ids)  # what the encoder reads before the text
 kept = [int(position) - 1 - prefix for position in cache.positions if position > prefix]
 texts = [tokens.decode(ids[:count]) for count in range(201)]
-pieces = [longer[len(shorter) :] for shorter, longer in zip(texts, texts[1:], strict=False)]
+pieces = [longer[len(shorter) :] for shorter, longer in pairwise(texts)]
 draw_anchors(pieces, [index for index in kept if index < 200])
 
 # %% [markdown]
