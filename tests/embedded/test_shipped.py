@@ -15,8 +15,8 @@ from sac_rag.engine import SACEngine
 
 SHIPPED = Path(sac_rag.__file__).parent / "embedded"
 LIMIT_BYTES = 12 * 2**20
-FULL_AT_LEAST, KEPT_AT_LEAST = 0.90, 0.95
-"""Exact match with the full text, and the share of it that anchors must keep."""
+FULL_AT_LEAST, KEPT_AT_LEAST = 0.93, 0.93
+"""Full text and share kept by anchors: measured 0.965 and 0.953, less a margin for processors."""
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,8 @@ def _style(**changes: float) -> Style:
         "asks": 1,
         "pronoun": 0.0,
         "filler": 0.0,
-        "openings": 0.0, "alike": 0.8,
+        "openings": 0.0,
+        "alike": 0.8,
     }
     return Style(**(plain | changes))  # type: ignore[arg-type]
 

@@ -2,7 +2,7 @@
 
     python train/embedded/evaluate.py --base sac_rag/embedded/nano --out scores.json
 
-Two CPU cores, about five minutes (``--questions 50`` for a quick look). Greedy decoding through
+Two CPU cores, about ten minutes (``--questions 50`` for a quick look). Greedy decoding through
 the library's own engine; a question counts when the answer is the expected string, character for
 character. Expected: the table of the model card (``sac_rag/embedded/nano/README.md``). Seeds are
 fixed, and their names and values in part never occur in training.
@@ -34,7 +34,7 @@ class Score:
     """Exact match on one set of questions, read in one way."""
 
     task: str
-    """``one`` document of 300-510 tokens, ``long`` (2,000+), or ``joined`` (8 documents)."""
+    """``one`` document of 300-510 tokens, a ``pair``, 8 ``joined``, or one ``long`` of 2,000+."""
     road: str
     """``full``, ``anchors`` or ``none`` (no context)."""
     right: int
@@ -52,13 +52,12 @@ class Score:
 def questions(task: str, coder: Coder, count: int) -> Asked:
     """Write the held-out questions of a task, always the same."""
     world, asked = World(f"held-out-{task}", held_out=True), []
-    per_set = {"one": 4, "long": 10, "joined": 8}[task]
+    number = {"one": 1, "long": 1, "pair": 2, "joined": 8}[task]
+    per_set = {"one": 4, "long": 10, "pair": 4, "joined": 8}[task]
     while len(asked) < count:
         world.forget()
-        if task == "joined":
-            lengths = [world.rng.randint(300, 480) for _ in range(8)]
-        else:
-            lengths = [world.rng.randint(*((300, 508) if task == "one" else (2000, 3200)))]
+        span = (2000, 3200) if task == "long" else (300, 508 if task == "one" else 480)
+        lengths = [world.rng.randint(*span) for _ in range(number)]
         documents = [write(world, coder.count, tokens, style=Style()) for tokens in lengths]
         texts = [document.text for document in documents]
         pool = [question for document in documents for question in document.questions]
@@ -138,7 +137,7 @@ if __name__ == "__main__":
     parser.add_argument("--base", type=Path, default=Path("sac_rag/embedded/nano"))
     parser.add_argument("--adapter", type=Path, help="by default <base>/sac-5x")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--tasks", nargs="+", default=["one", "long", "joined"])
+    parser.add_argument("--tasks", nargs="+", default=["one", "pair", "joined", "long"])
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--wrong", action="store_true", help="print wrong answers")
     torch.set_flush_denormal(True)

@@ -2,9 +2,9 @@
 
     python train/embedded/train_base.py --out sac_rag/embedded/nano --work runs/base
 
-Two CPU cores with AMX (bfloat16), about an hour. Expected at the end: the last level of the
-curriculum and an exact match above 0.9 on held-out documents (``evaluate.py``). Stops and goes on
-from ``--work``; ``--steps N --tiny`` runs the same road in seconds for a test.
+Two busy CPU cores with AMX (bfloat16), 76 minutes for the shipped model, which answers 0.965 of the
+questions about single held-out documents (``evaluate.py``); the curriculum has been changed since,
+see README.md. Stops and goes on from ``--work``; ``--steps N --tiny`` is for a test.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--minutes", type=float, default=76.0)
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
