@@ -59,7 +59,9 @@ def predict(method: Method, samples: Sequence[Sample], prompts: Sequence[Prompt]
             use_cache=True,
         ).last_hidden_state
     # rows are padded on the left, so every target is predicted by the last states of its row
-    logits_BTV = backbone.causal_lm.get_output_embeddings()(hidden_BPD[:, -width:])
+    head = backbone.causal_lm.get_output_embeddings()
+    assert head is not None  # every causal LM has one
+    logits_BTV = head(hidden_BPD[:, -width:])
     labels_BT = torch.full((len(samples), width), NO_LABEL)
     for row, sample in enumerate(samples):
         labels_BT[row, width - len(sample.target) :] = torch.as_tensor(list(sample.target))
