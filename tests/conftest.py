@@ -6,6 +6,9 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# One thread everywhere, worker threads and child processes included: tiny tensors gain nothing from
+# a second, and laws that compare bits hold only if both roads add up in the same order.
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import pytest
 import torch
@@ -16,7 +19,6 @@ from tests.tiny import write_tiny
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
-    # tiny tensors gain nothing from a second thread, and lose much when the cores are shared
     torch.set_num_threads(1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -124,20 +125,19 @@ def test_two_processes_equal_one(changes, tmp_path):
     """The same global batch on two gloo processes moves the weights the same way."""
     settings = [*changes, "micro_batch=2", "optim.lr=0.001"]
     run("tiny_pretrain", tmp_path / "one", *settings)
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc-per-node=2",
-        "--master-port=0",
-    ]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    where = ["--master-addr=127.0.0.1", f"--master-port={port}"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", *where]
     recipe = ["-m", "sac_rag.train", "--config", str(RECIPES / "tiny_pretrain.yaml")]
     done = subprocess.run(
         [*launch, *recipe, f"out={tmp_path / 'two'}", *settings],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"},
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     ours, theirs = (
