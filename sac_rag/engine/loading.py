@@ -60,11 +60,9 @@ def load(
 ) -> Loaded:
     """Load everything that an engine needs; see ``SACEngine.from_pretrained``."""
     base, adapter = _resolve(model, adapter)
-    torch_device, torch_dtype = pick_device(device), pick_dtype(dtype, pick_device(device))
-    hub = {} if local_files_only is None else {"local_files_only": local_files_only}
-    causal_lm = _load_model(base, torch_device, torch_dtype, hub)
-    tokens = Tokens.from_pretrained(base, **hub)
-    tokens.eos_ids = _eos_ids(causal_lm, tokens)
+    causal_lm, tokens = load_base(
+        base, device=device, dtype=dtype, local_files_only=local_files_only
+    )
     if adapter is not None:
         made = Adapter.from_pretrained(
             adapter, model=causal_lm, ratio=ratio, local_files_only=local_files_only
@@ -80,7 +78,13 @@ def load(
     return Loaded(name=str(model), adapter=made, tokens=tokens)
 
 
-def load_base(model: str | Path, *, dtype: torch.dtype, device: str = "auto") -> tuple[Any, Tokens]:
+def load_base(
+    model: str | Path,
+    *,
+    dtype: str,
+    device: str = "auto",
+    local_files_only: bool | None = None,
+) -> tuple[Any, Tokens]:
     """Load a base model and its tokenizer alone, as training wants them.
 
     Raises:
@@ -88,8 +92,10 @@ def load_base(model: str | Path, *, dtype: torch.dtype, device: str = "auto") ->
         UnsupportedModelError: If its layers or RoPE cannot carry anchors.
     """
     folder = str(EMBEDDED_FOLDER / EMBEDDED_MODEL) if str(model) == EMBEDDED else str(model)
-    causal_lm = _load_model(folder, pick_device(device), dtype, {})
-    tokens = Tokens.from_pretrained(folder)
+    hub = {} if local_files_only is None else {"local_files_only": local_files_only}
+    where = pick_device(device)
+    causal_lm = _load_model(folder, where, pick_dtype(dtype, where), hub)
+    tokens = Tokens.from_pretrained(folder, **hub)
     tokens.eos_ids = _eos_ids(causal_lm, tokens)
     return causal_lm, tokens
 

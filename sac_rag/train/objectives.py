@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from sac_rag.anchor_cache import AnchorCache, cat, join
 from sac_rag.chunking import Chunk, split_chunks
+from sac_rag.data import autoencoding_target
 from sac_rag.generation import Prompt, lay_out
 from sac_rag.methods import Method
 from sac_rag.train.samples import Sample
@@ -95,7 +96,10 @@ def autoencoding(
     Its target is the first document and the end token that closes the sample's target.
     """
     again = [
-        Sample(documents=sample.documents, target=[*sample.documents[0], sample.target[-1]])
+        Sample(
+            documents=sample.documents,
+            target=autoencoding_target(sample.documents[0], end=sample.target[-1]),
+        )
         for sample in samples
     ]
     prompts = [

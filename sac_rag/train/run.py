@@ -31,8 +31,6 @@ from sac_rag.train.trainer import last_checkpoint, make_trainer
 
 logger = logging.getLogger(__name__)
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
 
 class Samples(Dataset):
     """Prepared rows as samples; with distractors, documents of other rows are joined to each."""
@@ -50,7 +48,9 @@ class Samples(Dataset):
             return sample
         # drawn from the sample's own number: the same whoever asks, and after a resume
         draw = random.Random(f"{self._seed}:{index}")
-        others = [draw.randrange(len(self._order)) for _ in range(self._distractors)]
+        count = len(self._order)
+        steps = draw.sample(range(1, count), k=min(self._distractors, count - 1))
+        others = [(index + step) % count for step in steps]  # each once, never the sample itself
         documents = [
             *sample.documents,
             *(_sample(self._rows[self._order[other]]).documents[0] for other in others),
@@ -71,7 +71,7 @@ def run_stage(recipe: Recipe) -> Path:
         DataError: If there are too few samples, or too many bad records.
     """
     torch.manual_seed(recipe.seed)
-    model, tokens = load_base(recipe.model, dtype=DTYPES[recipe.precision])
+    model, tokens = load_base(recipe.model, dtype=recipe.precision)
     adapter = _adapter(recipe, model)
     learned = make_trainable(adapter)
     samples = _samples(recipe, tokens, adapter)

@@ -96,6 +96,7 @@ def test_distractors_are_joined_and_repeatable():
         sample = make[index]
         assert len(sample.documents) == 4
         assert [index] * 3 in sample.documents
+        assert len({document[0] for document in sample.documents}) == 4
         assert sample == make[index]
     assert {tuple(make[index].documents).index([index] * 3) for index in range(9)} != {0}
 
