@@ -87,6 +87,10 @@ def run_stage(recipe: Recipe) -> Path:
     out = Path(recipe.out) / "adapter"
     if trainer.is_world_process_zero():
         adapter.save_pretrained(out)
+    if torch.distributed.is_initialized():
+        # together: a process that leaves while another still talks to it takes that one down
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
     return out
 
 
