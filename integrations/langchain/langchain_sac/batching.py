@@ -30,8 +30,8 @@ def run_batch(
     for group, configs in _groups(inputs, config):
         table = Table(len(group))
 
-        def one(given: Any, its_config: RunnableConfig, table: Table = table) -> Any:
-            with seated(table):
+        def one(index: int, given: Any, its_config: RunnableConfig, table: Table = table) -> Any:
+            with seated(table, index):
                 try:
                     return call(given, its_config)
                 except Exception as error:
@@ -41,7 +41,7 @@ def run_batch(
 
         # As many threads as calls, because each waits for all others.
         with get_executor_for_config({"max_concurrency": len(group)}) as executor:
-            answers += executor.map(one, group, configs)
+            answers += executor.map(one, range(len(group)), group, configs)
     return answers
 
 
@@ -54,14 +54,17 @@ async def arun_batch(
 ) -> list[T]:
     """Make the calls in one event loop, ``max_concurrency`` or 32 at a time; results in order."""
 
-    async def one(given: Any, its_config: RunnableConfig, table: AsyncTable) -> T:
-        with seated(table):
+    async def one(index: int, given: Any, its_config: RunnableConfig, table: AsyncTable) -> T:
+        with seated(table, index):
             return await call(given, its_config)
 
     answers: list[Any] = []
     for group, configs in _groups(inputs, config):
         table = AsyncTable(len(group))
-        calls = [one(given, its, table) for given, its in zip(group, configs, strict=True)]
+        calls = [
+            one(index, given, its, table)
+            for index, (given, its) in enumerate(zip(group, configs, strict=True))
+        ]
         answers += await asyncio.gather(*calls, return_exceptions=return_exceptions)
     return answers
 

@@ -201,9 +201,10 @@ class ChatSAC(SACModel, BaseChatModel):
         params = self._params(stop, kwargs)
         request = self._request(messages)
         run = partial(self.engine.generate, params=params)
-        table = take_seat()
-        answer = table.answer(request, run) if isinstance(table, Table) else run([request])[0]
-        return self._result(answer)
+        seat = take_seat()
+        if seat is not None and isinstance(seat.table, Table):
+            return self._result(seat.table.answer(seat.index, request, run))
+        return self._result(run([request])[0])
 
     async def _agenerate(
         self,
@@ -216,9 +217,9 @@ class ChatSAC(SACModel, BaseChatModel):
         params = self._params(stop, kwargs)
         request = self._request(messages)
         run = partial(engine.agenerate, params=params)
-        table = take_seat()
-        if isinstance(table, AsyncTable):
-            return self._result(await table.answer(request, run))
+        seat = take_seat()
+        if seat is not None and isinstance(seat.table, AsyncTable):
+            return self._result(await seat.table.answer(seat.index, request, run))
         return self._result((await run([request]))[0])
 
     def _stream(

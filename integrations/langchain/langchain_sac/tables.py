@@ -1,7 +1,8 @@
 """One decoding for a batch of chat calls, which LangChain makes one by one.
 
 Each call of a batch takes a seat. When every seat is either waiting with its request, or left
-because its answer came from a cache, was streamed, or failed, the requests run together.
+because its answer came from a cache, was streamed, or failed, the requests run together, in the
+order of the seats: equal batches give equal answers, whichever thread came first.
 """
 
 from __future__ import annotations
@@ -23,10 +24,16 @@ _SEAT: ContextVar[Seat | None] = ContextVar("langchain_sac_seat", default=None)
 
 
 class Seat:
-    """One call's place at a table; it is used once."""
+    """One call's place at a table; it is used once.
 
-    def __init__(self, table: Table | AsyncTable) -> None:
+    Args:
+        table: Where the call's request is answered.
+        index: Its place among the calls of the batch.
+    """
+
+    def __init__(self, table: Table | AsyncTable, index: int) -> None:
         self.table = table
+        self.index = index
         self.taken = True
 
     def leave(self) -> None:
@@ -47,8 +54,8 @@ class Table:
         self._lock = threading.Lock()
         self._missing = seats
         self._everyone = threading.Event()
-        self._requests: list[Request] = []
-        self._answers: Future[list[Answer]] = Future()
+        self._requests: dict[int, Request] = {}
+        self._answers: Future[dict[int, Answer]] = Future()
         self._led = False
 
     def step(self) -> None:
@@ -58,18 +65,21 @@ class Table:
             if self._missing == 0:
                 self._everyone.set()
 
-    def answer(self, request: Request, run: Callable[[list[Request]], list[Answer]]) -> Answer:
+    def answer(
+        self, index: int, request: Request, run: Callable[[list[Request]], list[Answer]]
+    ) -> Answer:
         """Wait for the others and give this request's answer from the common run."""
         with self._lock:
-            index = len(self._requests)
-            self._requests.append(request)
+            self._requests[index] = request
         self.step()
         self._everyone.wait()
         with self._lock:
             leads, self._led = not self._led, True
         if leads:
             try:
-                self._answers.set_result(run(self._requests))
+                order = sorted(self._requests)
+                answers = run([self._requests[seat] for seat in order])
+                self._answers.set_result(dict(zip(order, answers, strict=True)))
             except BaseException as error:
                 self._answers.set_exception(error)
         try:
@@ -91,9 +101,9 @@ class AsyncTable:
     def __init__(self, seats: int) -> None:
         self._missing = seats
         self._everyone = asyncio.Event()
-        self._requests: list[Request] = []
+        self._requests: dict[int, Request] = {}
         self._waiting = 0
-        self._run: asyncio.Task[list[Answer]] | None = None
+        self._run: asyncio.Task[dict[int, Answer]] | None = None
 
     def step(self) -> None:
         """Count one call that waits or has left."""
@@ -102,21 +112,20 @@ class AsyncTable:
             self._everyone.set()
 
     async def answer(
-        self, request: Request, run: Callable[[list[Request]], Awaitable[list[Answer]]]
+        self, index: int, request: Request, run: Callable[[list[Request]], Awaitable[list[Answer]]]
     ) -> Answer:
         """Wait for the others and give this request's answer from the common run.
 
         The run is cancelled when all that wait for it are.
         """
-        index = len(self._requests)
-        self._requests.append(request)
+        self._requests[index] = request
         self._waiting += 1
         self.step()
         try:
             await self._everyone.wait()
             if self._run is None:
-                self._run = asyncio.ensure_future(run(self._requests))  # type: ignore[assignment]
-            return (await asyncio.shield(self._run))[index]  # type: ignore[arg-type]
+                self._run = asyncio.ensure_future(self._together(run))
+            return (await asyncio.shield(self._run))[index]
         except asyncio.CancelledError:
             self._waiting -= 1
             if self._waiting == 0 and self._run is not None:
@@ -127,11 +136,18 @@ class AsyncTable:
                 raise
         return (await run([request]))[0]
 
+    async def _together(
+        self, run: Callable[[list[Request]], Awaitable[list[Answer]]]
+    ) -> dict[int, Answer]:
+        order = sorted(self._requests)
+        answers = await run([self._requests[seat] for seat in order])
+        return dict(zip(order, answers, strict=True))
+
 
 @contextmanager
-def seated(table: Table | AsyncTable) -> Iterator[None]:
+def seated(table: Table | AsyncTable, index: int) -> Iterator[None]:
     """Take a seat for the calls made inside; it is left at the end, whatever happens."""
-    seat = Seat(table)
+    seat = Seat(table, index)
     token = _SEAT.set(seat)
     try:
         yield
@@ -140,13 +156,13 @@ def seated(table: Table | AsyncTable) -> Iterator[None]:
         seat.leave()
 
 
-def take_seat() -> Table | AsyncTable | None:
-    """Return the table to answer at, once per seat; None outside a batch."""
+def take_seat() -> Seat | None:
+    """Return the seat to answer from, once; None outside a batch."""
     seat = _SEAT.get()
     if seat is None or not seat.taken:
         return None
     seat.taken = False
-    return seat.table
+    return seat
 
 
 def leave_seat() -> None:
