@@ -24,7 +24,7 @@ from chunks import arrange, lay_out
 from curriculum import IGNORE, Batch, Coder
 from loop import Run, train
 from peft import LoraConfig
-from reader import Reader, grade
+from reader import Reader, fast_dtype, grade
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -34,7 +34,7 @@ from sac_rag.config import CompressConfig
 RANK = 32
 SCALE = 2.0
 """LoRA alpha over rank."""
-FIRST_LEVEL, PASS = 4, 0.7
+FIRST_LEVEL, PASS = 5, 0.7
 """Where the curriculum begins, and right answers at which it goes on; as in ``train_base``."""
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -55,7 +55,7 @@ def new_adapter(base: Path, *, ratio: int = 5, chunk_size: int = 510) -> Adapter
 class Weights:
     """The adapter's tensors by the names of the fast layers, computed with in ``dtype``."""
 
-    def __init__(self, adapter: Adapter, *, dtype: torch.dtype = torch.bfloat16) -> None:
+    def __init__(self, adapter: Adapter, *, dtype: torch.dtype) -> None:
         self._dtype = dtype
         base = adapter.backbone.causal_lm
         self.decoder: dict[str, Tensor] = {}
@@ -119,7 +119,7 @@ class SACRun(Run):
     def __init__(self, args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
         self.adapter = new_adapter(args.base, ratio=args.ratio)
-        self.weights = Weights(self.adapter)
+        self.weights = Weights(self.adapter, dtype=fast_dtype())
         self.reader = Reader(self.adapter.backbone.config, compiled=not args.tiny)
         method = self.adapter.method
         super().__init__(
