@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import torch
-from huggingface_hub import snapshot_download, upload_folder
+from huggingface_hub import CommitInfo, HfApi, snapshot_download
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -157,10 +157,37 @@ class Adapter:
         save_file(self._embeddings(), folder / EMBEDDINGS_FILE)
         self.config.save(folder)
 
-    def push_to_hub(self, repo_id: str, *, folder: str | Path, **hub: Any) -> Any:
-        """Write the adapter to a folder and upload it (keywords as ``upload_folder`` takes)."""
-        self.save_pretrained(folder)
-        return upload_folder(repo_id=repo_id, folder_path=str(folder), **hub)
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Upload SAC adapter",
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+    ) -> CommitInfo:
+        """Upload the adapter; the repository is created if there is none.
+
+        Args:
+            repo_id: ``owner/name``.
+            commit_message: Of the one commit it makes.
+            private: Whether a new repository is private; None for the owner's default.
+            token: As the hub's other functions take it.
+            revision: Branch; None for the main one.
+            create_pr: Open a pull request instead of committing.
+        """
+        hub = HfApi(token=token)
+        repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return hub.upload_folder(
+                repo_id=repo_id,
+                folder_path=folder,
+                commit_message=commit_message,
+                revision=revision,
+                create_pr=create_pr,
+            )
 
     def _embeddings(self) -> dict[str, Tensor]:
         return {
