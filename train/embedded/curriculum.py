@@ -94,7 +94,7 @@ LEVELS = (
         contexts=8,
         documents=4,
         wrapped=0.04,
-        long=0.1,
+        long=0.3,
         found=0.4,
     ),
 )
