@@ -28,6 +28,11 @@ class Chunk:
         return self.token_ids.shape[0]
 
     @property
+    def num_read(self) -> int:
+        """Count what the encoder reads."""
+        return len(self) + len(self.question_ids)
+
+    @property
     def read_ids(self) -> Tensor:
         """Give what the encoder reads: the chunk, and the question behind it."""
         if not self.question_ids:
