@@ -122,9 +122,9 @@ class Compressor:
         if cache.fingerprint != own:
             raise IncompatibleCacheError(
                 f"an AnchorCache comes from compressor {cache.fingerprint[:12]}, this engine is "
-                f"{own[:12]}: another model, adapter, precision or setting made it"
-                f"{', or another question' if question_ids else ''}; compress the text again with "
-                f"this engine{' and this question' if question_ids else ''}"
+                f"{own[:12]}: another model, adapter, precision or "
+                f"{'question' if question_ids else 'setting'} made it; compress the text again "
+                f"with this engine{' and question' if question_ids else ''}"
             )
 
     def key_of(self, document: Document | Stored, question: str | None = None) -> str:
