@@ -105,7 +105,8 @@ class SAC(Method):
             return torch.zeros(*rows_BA.shape, self.backbone.model_dim, dtype=dtype, device=device)
         counts_B = torch.tensor([len(picked) for picked in anchors])
         present_BA1 = (torch.arange(rows_BA.shape[1]) < counts_B[:, None])[..., None]
-        marks_BAD = self.anchor_embeddings[rows_BA.to(device)].to(dtype)
+        # float32, so that the gradients of a row that many anchors share add up without rounding
+        marks_BAD = self.anchor_embeddings.float()[rows_BA.to(device)].to(dtype)
         return marks_BAD * present_BA1.to(device=device, dtype=dtype)
 
     def _rows(self, picked_A: Tensor) -> Tensor:
