@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,9 +18,10 @@ from sac_rag.adapter.config import BaseIdentity, SACConfig
 from sac_rag.anchor_cache import FORMAT_VERSION
 from sac_rag.backbone import Backbone, check_supported
 from sac_rag.config import CompressConfig
-from sac_rag.errors import AdapterMismatchError, CheckpointFormatError
+from sac_rag.errors import AdapterMismatchError, CheckpointFormatError, ConfigError
 from sac_rag.methods import METHODS, SAC, Method
 from sac_rag.prompts import PromptFormat
+from sac_rag.settings import plain
 
 EMBEDDINGS_FILE = "sac_embeddings.safetensors"
 FILES = ("adapter_config.json", "adapter_model.safetensors", "sac_config.json", EMBEDDINGS_FILE)
@@ -49,6 +50,7 @@ class Adapter:
         prompt: PromptFormat | None = None,
         base_model: str | None = None,
         method: str = "sac",
+        query_aware: bool = False,
     ) -> Adapter:
         """Put a fresh adapter on a base model, ready to be trained.
 
@@ -59,6 +61,7 @@ class Adapter:
             prompt: How documents and questions are written; the paper's format by default.
             base_model: Where the base was loaded from; by default what the model says.
             method: A name in ``sac_rag.methods.METHODS``.
+            query_aware: Whether the encoder reads each chunk together with the question.
         """
         check_supported(model)
         config = SACConfig(
@@ -67,6 +70,7 @@ class Adapter:
             compress=compress,
             prompt=prompt or PromptFormat(),
             method=_known(method),
+            query_aware=query_aware,
         )
         peft_model = get_peft_model(model, lora, autocast_adapter_dtype=False)  # type: ignore[arg-type]
         return cls(METHODS[method](Backbone(peft_model), compress), config)
@@ -103,7 +107,7 @@ class Adapter:
         Args:
             path_or_id: A folder that ``save_pretrained`` wrote, or a hub id.
             model: The base it was trained for.
-            ratio: The ratio that is wanted; None takes the adapter's.
+            ratio: The ratio that is wanted, of those that it serves; None takes the adapter's.
             local_files_only: Never ask the hub.
 
         Raises:
@@ -115,11 +119,7 @@ class Adapter:
         config.base.check_fits(
             BaseIdentity.of(model), where=str(path_or_id), base_model=config.base_model
         )
-        if ratio is not None and ratio != config.compress.ratio:
-            raise AdapterMismatchError(
-                f"asked for ratio {ratio}, the adapter in {path_or_id} was trained for ratio "
-                f"{config.compress.ratio}; leave ratio out, or give an adapter for {ratio}"
-            )
+        config = _at_ratio(config, ratio, where=str(path_or_id))
         peft_model = PeftModel.from_pretrained(
             model,  # type: ignore[arg-type]
             str(folder),
@@ -136,9 +136,14 @@ class Adapter:
         return self.method.backbone
 
     def fingerprint(self) -> str:
-        """Hash base model, adapter, settings, precision and format: caches join only within it."""
+        """Hash base model, adapter, settings, precision and format: caches join only within it.
+
+        Which of several ratios is in use is no part of it: they are one compressor.
+        """
         digest = sha256()
-        config = asdict(replace(self.config, base_model=""))
+        config = plain(replace(self.config, base_model=""))
+        if self.config.compress.ratios:
+            del config["compress"]["ratio"]
         note = (FORMAT_VERSION, sorted(config.items()), str(self.backbone.dtype))
         digest.update(repr(note).encode())
         for name, tensor in sorted(self._tensors().items()):
@@ -238,6 +243,20 @@ def _known(method: str) -> str:
             f"no compression method is called {method!r}; this sac-rag knows {', '.join(METHODS)}"
         )
     return method
+
+
+def _at_ratio(config: SACConfig, ratio: int | None, *, where: str) -> SACConfig:
+    if ratio is None:
+        return config
+    try:
+        return replace(config, compress=config.compress.at(ratio))
+    except ConfigError as error:
+        served = config.compress.served
+        raise AdapterMismatchError(
+            f"asked for ratio {ratio}, the adapter in {where} was trained for "
+            f"ratio{'s' * (len(served) > 1)} {', '.join(map(str, served))}; leave ratio out, or "
+            f"give an adapter for {ratio}"
+        ) from error
 
 
 def _fill(method: Method, path: Path) -> None:

@@ -27,9 +27,15 @@ class TrainingModule(nn.Module):
         self.method = adapter.method
         self.weights = {name: weight for name, weight in weights.items() if weight}
 
-    def forward(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        """Give ``loss``, and each objective's own mean loss by name."""
-        anchors = compress_samples(self.method, samples)
+    def forward(self, samples: Sequence[Sample], ratio: int | None = None) -> dict[str, Any]:
+        """Give ``loss``, and each objective's own mean loss by name.
+
+        Args:
+            samples: A batch.
+            ratio: Tokens per anchor in any-ratio training; None for the method's own.
+        """
+        query_aware = self.adapter.config.query_aware
+        anchors = compress_samples(self.method, samples, ratio=ratio, query_aware=query_aware)
         parts: dict[str, Tensor] = {
             name: OBJECTIVES[name](self.method, samples, anchors).mean() for name in self.weights
         }

@@ -12,7 +12,7 @@ import yaml
 
 from sac_rag.config import CompressConfig
 from sac_rag.errors import ConfigError, InputFileError
-from sac_rag.settings import build
+from sac_rag.settings import build, plain
 
 STAGES = ("pretrain", "finetune")
 PRECISIONS = ("float32", "bfloat16")
@@ -59,7 +59,7 @@ class DataSettings:
     max_bad: int = 0
     """Bad records that are skipped (and reported) before the run is refused."""
     distractors: int = 0
-    """Documents of other records joined to each, for composition-aware training."""
+    """Documents of other records joined to each in random order: composition-aware training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class Recipe:
     method: str = "sac"
     """A name in ``sac_rag.methods.METHODS``."""
     compress: CompressConfig = field(default_factory=CompressConfig)
-    """Ratio, chunks, anchors."""
+    """Ratio or ratios, chunks, anchors; of several ``ratios`` each step draws one."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     """The encoder's LoRA."""
     objectives: Objectives = field(default_factory=Objectives)
@@ -116,6 +116,8 @@ class Recipe:
     """Steps between checkpoints."""
     log_every: int = 10
     """Steps between log lines."""
+    query_aware: bool = field(default=False, metadata={"later": True})
+    """Whether the encoder reads each chunk together with the sample's question."""
 
     def __post_init__(self) -> None:
         if self.stage not in STAGES:
@@ -129,6 +131,11 @@ class Recipe:
                 f"a {self.stage} run with no objective learns nothing; give one a weight, "
                 "e.g. objectives.continuation=1"
             )
+        if self.query_aware and not self.objectives.qa:
+            raise ConfigError(
+                "query_aware=true trains on questions, and objectives.qa has no weight: pretrain "
+                "without query_aware, and fine-tune that adapter with it"
+            )
         if min(self.steps, self.batch, self.micro_batch) < 1:
             raise ConfigError(
                 f"steps={self.steps}, batch={self.batch}, micro_batch={self.micro_batch}: "
@@ -137,7 +144,7 @@ class Recipe:
 
     def identity(self) -> str:
         """Hash everything that a run's numbers depend on; a checkpoint resumes only within it."""
-        settings = asdict(self)
+        settings = plain(self)
         for name in ("out", "save_every", "log_every", "micro_batch"):
             settings.pop(name)
         return sha256(repr(sorted(settings.items())).encode()).hexdigest()

@@ -20,6 +20,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from sac_rag.errors import ConfigError
 from sac_rag.train.module import TrainingModule
+from sac_rag.train.ratios import ratio_of_step
 from sac_rag.train.recipe import OptimSettings, Recipe
 from sac_rag.train.samples import Sample
 
@@ -30,9 +31,12 @@ RUN_FILE = "run.json"
 class SACTrainer(Trainer):
     """Saves and loads what is learned; schedules as the authors do."""
 
-    def __init__(self, *args: Any, optim: OptimSettings, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, optim: OptimSettings, ratios: Sequence[int] = (), **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._optim = optim
+        self._ratios = ratios
         self._tokens_seen = 0
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
@@ -67,7 +71,8 @@ class SACTrainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """Run the module; count the tokens that it read."""
-        outputs = model(inputs["samples"])
+        seed, step = self.args.seed, self.state.global_step
+        outputs = model(inputs["samples"], ratio=ratio_of_step(self._ratios, seed=seed, step=step))
         self._tokens_seen += sum(sample.num_tokens for sample in inputs["samples"])
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
@@ -152,6 +157,7 @@ def make_trainer(
         data_collator=lambda rows: {"samples": rows},
         callbacks=[History()],
         optim=recipe.optim,
+        ratios=recipe.compress.ratios,
     )
 
 
