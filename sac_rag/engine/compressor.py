@@ -195,7 +195,15 @@ class Compressor:
         cache = cat([part for _, part in sorted(parts, key=lambda pair: pair[0])])
         made = Compressed(cache=cache, key=one.key, encoded=True, encode_s=seconds)
         try:
-            self.store.put(one.key, cache, text=one.document.text, title=one.document.title)
+            kept = self.store.put(
+                one.key,
+                cache,
+                text=one.document.text,
+                title=one.document.title,
+                inv_freq=self.adapter.backbone.inv_freq,
+            )
+            # as a later question will find it: the first answer must not be a better one
+            made = replace(made, cache=kept)
         except StoreWriteError as error:
             logger.warning("anchors could not be stored and will be encoded again: %s", error)
             made = replace(made, write_error=error)
