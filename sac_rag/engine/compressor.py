@@ -160,9 +160,11 @@ class Compressor:
             return document
         kept = self.store.text_of(document.key)
         if kept is None:
+            entry = self.store.entry(document.key)
+            coarse = f"anchors as fine as {self.store.codec}" if entry else "its anchors"
             raise AnchorNotFoundError(
                 f"the handle of document {document.key} is genuine, but the store holds neither "
-                "its anchors nor its text any more; compress the document again"
+                f"{coarse} nor its text any more; compress the document again"
             )
         return Document(text=kept.text, title=kept.title)
 

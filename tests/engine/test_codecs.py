@@ -8,6 +8,7 @@ import torch
 from sac_rag import SACEngine, open_store
 from sac_rag.codecs import PCACodec, fit_pca
 from sac_rag.engine.requests import Stored
+from sac_rag.errors import AnchorNotFoundError
 from sac_rag.store import AnchorStore, MemoryByteStore
 
 TEXTS = ["The Lune is a long river of the north.", "Bellford was founded in 1204 by monks."]
@@ -49,6 +50,11 @@ def test_an_engine_that_wants_exact_anchors_never_gets_rounded_ones(tiny_folders
         # the handle of the rounded entry stands for the text, whatever wrote its anchors
         [segment] = [one for one in engine.resolve(str(handle)) if isinstance(one, Stored)]
         assert torch.equal(engine.compress(segment).keys, one.cache.keys)
+        place.mdelete([f"text/{one.key}"])
+        coarse.put(str(one.key), one.cache, inv_freq=engine.inv_freq)
+        with pytest.raises(AnchorNotFoundError, match="neither anchors as fine as exact nor its"):
+            engine.compress(segment)
+        engine.compress(TEXTS[0])
     with engine_on(tiny_folders, coarse) as engine:
         [again] = engine.compress_each([TEXTS[0]])
         assert not again.encoded
