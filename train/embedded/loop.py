@@ -21,6 +21,8 @@ from torch import Tensor, nn
 log = logging.getLogger("train")
 WINDOW = 60
 """Batches over which the share of right answers is measured."""
+NARROW = 64
+"""Smaller side of a matrix up to which Muon costs little on any processor."""
 SAVE_S, TELL_S = 120, 10
 """Seconds between checkpoints, and between lines of the log."""
 
@@ -28,9 +30,13 @@ SAVE_S, TELL_S = 120, 10
 def optimizers(
     matrices: Sequence[nn.Parameter], others: Sequence[nn.Parameter], *, lr: float
 ) -> list[torch.optim.Optimizer]:
-    """Make Muon for matrices where bfloat16 is fast, as it computes in it; AdamW for the rest."""
+    """Make Muon for matrices, AdamW for the rest, and for large matrices where Muon would be slow.
+
+    Muon computes in bfloat16, on a side of the matrix: the rank of a LoRA, or the width of a layer.
+    """
     plain: dict[str, Any] = {"lr": lr, "betas": (0.9, 0.98), "fused": True}
-    if fast_dtype() is torch.bfloat16:
+    narrow = all(min(matrix.shape) <= NARROW for matrix in matrices)
+    if narrow or fast_dtype() is torch.bfloat16:
         first = torch.optim.Muon(matrices, lr=lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw")
     else:
         first = torch.optim.AdamW(matrices, weight_decay=0.02, **plain)
