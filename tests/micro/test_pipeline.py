@@ -23,9 +23,9 @@ from transformers import AutoTokenizer
 COMMON = {
     "minutes": 5.0,
     "whole_minutes": 5.0,
-    "rows": 4,
+    "rows": 3,
     "accumulate": 2,
-    "width": 256,
+    "width": 192,
     "optimizer": "adamw",
     "lr": 3e-3,
     "seed": 1,
@@ -103,12 +103,12 @@ def test_a_folder_of_another_run_is_refused(prepared):
 
 def test_language_then_reading_then_scores(prepared, data):
     base = prepared / "base"
-    train_language.main(_args(prepared, "base", 30, size="half-million"))
+    train_language.main(_args(prepared, "base", 24, size="half-million"))
     folders = {"base": base / "model", "readings": prepared / "readings"}
-    args = _args(prepared, "reader", 20, **READING, **folders)
+    args = _args(prepared, "reader", 12, **READING, **folders)
     assert train_reading.main(args)
     lines = (prepared / "reader" / "work" / "history.jsonl").read_text().splitlines()
-    assert json.loads(lines[-1])["step"] == 20
+    assert json.loads(lines[-1])["step"] == 12
     tokenizer = AutoTokenizer.from_pretrained(base / "model")
     losses = []
     for folder in (base, prepared / "reader"):
