@@ -1,4 +1,4 @@
-"""The training folder on the path, and a data folder of generated texts in the layout of the real one."""
+"""The training folder on the path; a data folder of generated texts, laid out as the real one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions cut by machine can be answered from what is read, and from nothing else of the question."""
+"""Questions cut by machine can be answered from what is read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def test_the_same_seed_asks_the_same():
 
 
 def test_nothing_to_ask_gives_nothing():
-    assert cloze.read("all of this is in small letters and has no figures.", random.Random(0)) is None
+    assert (
+        cloze.read("all of this is in small letters and has no figures.", random.Random(0)) is None
+    )
 
 
 def test_paragraphs_of_the_development_sets_are_passed_over():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from pathlib import Path
 
 import bpe
+import freight
 import perplexity
 import pytest
 import readings
@@ -55,14 +57,15 @@ def prepared(data, tmp_path_factory) -> Path:
     return home
 
 
-def _args(home: Path, name: str, steps: int, **more: object) -> argparse.Namespace:
+def _args(folder: Path, name: str, steps: int, **more: object) -> argparse.Namespace:
     places = {
-        "tokens": [home / "tokens" / "enwiki_train.npy"],
-        "tokenizer": home / "tokenizer",
-        "work": home / name / "work",
-        "out": home / name / "model",
+        "tokens": [folder / "tokens" / "enwiki_train.npy"],
+        "tokenizer": folder / "tokenizer",
+        "work": folder / name / "work",
+        "out": folder / name / "model",
     }
     settings = COMMON | places | {"steps": steps, "started": time.time()}
+    settings |= {"home": None, "resume": None}
     return argparse.Namespace(**(settings | more))
 
 
@@ -99,6 +102,22 @@ def test_a_folder_of_another_run_is_refused(prepared):
     train_language.main(_args(prepared, "taken", 1, size="toy"))
     with pytest.raises(SystemExit, match="holds another run"):
         train_language.main(_args(prepared, "taken", 1, size="toy", lr=1e-3))
+
+
+def test_weights_that_came_home_go_on_where_they_were(prepared, monkeypatch):
+    monkeypatch.chdir(prepared)  # what travels lies below the working folder
+    out, parts = Path("away/model"), Path("away/parts")
+    args = _args(Path(), "away", 6, size="toy", minutes=0.0, home=parts)
+    for _ in range(2):
+        assert not train_language.main(args)
+    shutil.rmtree("away/work")
+    shutil.rmtree(out)
+    assert freight.receive(parts, Path())
+    args = _args(Path(), "away", 6, size="toy", resume=out)
+    assert train_language.main(args)
+    (found,) = Path("away/work").glob("checkpoint-*")
+    facts = json.loads((found / "run.json").read_text())
+    assert (facts["step"], facts["fresh_from"]) == (6, 2)
 
 
 def test_language_then_reading_then_scores(prepared, data):

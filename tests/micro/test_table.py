@@ -11,7 +11,6 @@ import report
 import score
 import table
 from bpe import save, train, training_material
-from corpus import training_texts
 from decoder import export, new_model
 from rows import ROWS, rows_named
 from transformers import AutoTokenizer

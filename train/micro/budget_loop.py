@@ -30,6 +30,8 @@ SAVE_S, TELL_S = 40.0, 10.0
 MEASURED = (20, 60)
 """Steps between which the time of a step is measured, where the number of steps follows from it."""
 CLIP = 1.0
+FRESH_STEPS = 20
+"""Warm-up of optimisers that begin in the middle of a run, and part of that at its start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,9 @@ class Run:
         loss_of: Gives a batch's loss.
         work: Folder of checkpoint and history.
         identity: What the run's numbers depend on; a folder that holds another run is refused.
-        after_save: Called with each checkpoint, to write the model out.
+        after_save: Called with each checkpoint's facts, to write the model out.
+        resume: Facts of a checkpoint of which only the weights came from another machine (and are
+            in ``model``): the optimisers begin anew there, with a short warm-up of their own.
     """
 
     def __init__(
@@ -92,13 +96,17 @@ class Run:
         loss_of: Callable[[dict[str, Tensor]], Tensor],
         work: Path,
         identity: dict[str, Any],
-        after_save: Callable[[], None],
+        after_save: Callable[[dict[str, Any]], None],
+        resume: dict[str, Any] | None = None,
     ) -> None:
         self.model, self.optimizers, self.lr = model, optimizers, lr
         self.make_batch, self.loss_of, self.after_save = make_batch, loss_of, after_save
         self.work, self.identity = work, identity
-        self.step, self.steps, self.elapsed_s = 0, 0, 0.0
+        self.step, self.steps, self.elapsed_s, self.fresh_from = 0, 0, 0.0, 0
         self._load()
+        if resume and not self.step:
+            self._take(resume)
+            self.fresh_from = self.step
 
     def train(self, budget: Budget) -> bool:
         """Train until the run or the call's minutes are over, or SIGTERM comes.
@@ -144,33 +152,40 @@ class Run:
         weights = {name: value.detach().cpu() for name, value in self.model.named_parameters()}
         save_file(weights, temporary / "weights.safetensors")
         save_file(state_tensors(self.optimizers), temporary / "optimizers.safetensors")
-        facts = {"identity": self.identity, "step": self.step, "steps": self.steps}
-        text = json.dumps({**facts, "elapsed_s": self.elapsed_s}) + "\n"
-        (temporary / "run.json").write_text(text, encoding="utf-8")
+        facts = {
+            "identity": self.identity,
+            "step": self.step,
+            "steps": self.steps,
+            "elapsed_s": self.elapsed_s,
+            "fresh_from": self.fresh_from,
+        }
+        (temporary / "run.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
         for older in self.work.glob("checkpoint-*"):
             if older != folder:
                 shutil.rmtree(older)
-        self.after_save()
+        self.after_save(facts)
 
-    def _load(self) -> None:
-        found = sorted(self.work.glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
-        if not found:
-            return
-        facts = json.loads((found[-1] / "run.json").read_text("utf-8"))
+    def _take(self, facts: dict[str, Any]) -> None:
         if facts["identity"] != self.identity:
             raise SystemExit(
                 f"{self.work} holds another run: it was {facts['identity']}, asked for is "
                 f"{self.identity}; give another --work, or delete it"
             )
+        self.step, self.steps = facts["step"], facts["steps"]
+        self.elapsed_s, self.fresh_from = facts["elapsed_s"], facts["fresh_from"]
+
+    def _load(self) -> None:
+        found = sorted(self.work.glob("checkpoint-*"), key=lambda path: int(path.name[11:]))
+        if not found:
+            return
+        self._take(json.loads((found[-1] / "run.json").read_text("utf-8")))
         own = dict(self.model.named_parameters())
         with torch.no_grad():
             for name, value in load_file(found[-1] / "weights.safetensors").items():
                 own[name].copy_(value)
         restore(self.optimizers, load_file(found[-1] / "optimizers.safetensors"))
-        self.step, self.steps = facts["step"], facts["steps"]
-        self.elapsed_s = facts["elapsed_s"]
         history = self.work / "history.jsonl"
         if history.is_file():  # lines of steps that were lost are said again
             lines = history.read_text("utf-8").splitlines(keepends=True)
@@ -202,7 +217,8 @@ class Run:
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
         # until the length is known the rate is level: the decay comes long after that
         steps = self.steps or 1 << 30
-        set_rate(self.optimizers, self.lr * rate(self.step, steps))
+        again = min(1.0, (self.step - self.fresh_from + 1) / FRESH_STEPS)
+        set_rate(self.optimizers, self.lr * rate(self.step, steps) * again)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

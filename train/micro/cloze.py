@@ -1,4 +1,4 @@
-"""Questions cut by machine: a sentence with a name, number or date taken out, the paragraph to read.
+"""Questions cut by machine: a sentence with a name, number or date taken out.
 
     "The Nobel Prize was first awarded in ____ to Wilhelm Röntgen"  ->  "1901"
 
@@ -13,10 +13,9 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-MONTH = (
-    "(?:January|February|March|April|May|June|July|August|September|October|November|December)"
-)
+MONTH = "(?:January|February|March|April|May|June|July|August|September|October|November|December)"
 DATE = rf"\d{{1,2}} {MONTH} \d{{4}}|{MONTH} \d{{1,2}}, \d{{4}}|{MONTH} \d{{4}}"
 YEAR = r"(?<![\d,.])(?:1\d{3}|20[0-2]\d)(?!\w|,\d|\.\d)"
 NUMBER = r"(?<![\w,.])\d{1,3}(?:,\d{3})+(?!\w)|(?<![\w,.])\d+(?:\.\d+)?(?![\w%]|,\d)"
@@ -45,9 +44,62 @@ PER_PARAGRAPH = 5
 HIDE = 0.5
 """Share of paragraphs with a sentence that could be left out, in which it is."""
 COMMON = frozenset(
-    "The This That These Those There Then They When Where While What Who In On At By For From With "
-    "His Her Its Their She He It As After Before During However Although Some Many Most One Two "
-    "Both Each All Other Another If But And Or So Also Such Since Until Under Over".split()  # noqa: SIM905
+    [
+        "The",
+        "This",
+        "That",
+        "These",
+        "Those",
+        "There",
+        "Then",
+        "They",
+        "When",
+        "Where",
+        "While",
+        "What",
+        "Who",
+        "In",
+        "On",
+        "At",
+        "By",
+        "For",
+        "From",
+        "With",
+        "His",
+        "Her",
+        "Its",
+        "Their",
+        "She",
+        "He",
+        "It",
+        "As",
+        "After",
+        "Before",
+        "During",
+        "However",
+        "Although",
+        "Some",
+        "Many",
+        "Most",
+        "One",
+        "Two",
+        "Both",
+        "Each",
+        "All",
+        "Other",
+        "Another",
+        "If",
+        "But",
+        "And",
+        "Or",
+        "So",
+        "Also",
+        "Such",
+        "Since",
+        "Until",
+        "Under",
+        "Over",
+    ]
 )
 """Words with a capital that name nothing."""
 
@@ -88,7 +140,7 @@ def sentences(paragraph: str) -> list[str]:
     ['It rained.', 'Dr. No came in 1962.', 'He left.']
     """
     cuts = [0, *(match.end() for match in SENTENCE_END.finditer(paragraph)), len(paragraph)]
-    return [paragraph[a:b].strip() for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [paragraph[a:b].strip() for a, b in pairwise(cuts)]
 
 
 def gaps(sentence: str) -> list[tuple[int, int, str]]:

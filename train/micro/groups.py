@@ -1,4 +1,4 @@
-"""Rows of stage B: documents that are read once, and many questions that each see them and themselves.
+"""Rows of stage B: documents that are read once, and many questions, blind to each other.
 
 A group is what one prompt holds in full: BOS, one to ten documents, and questions, laid behind each
 other. A question stands at the positions that it has when it is asked alone, and sees nothing of
@@ -157,9 +157,7 @@ class Groups:
             free -= len(group)
         return packed(groups, width=self._width, pad=self._pad)
 
-    def _group(
-        self, store: Store, draw: np.random.Generator, free: int, number: int
-    ) -> Row | None:
+    def _group(self, store: Store, draw: np.random.Generator, free: int, number: int) -> Row | None:
         chosen = self._documents(store, draw, free)
         if not chosen:
             return None

@@ -22,7 +22,7 @@ def adamw(model: nn.Module, lr: float) -> Optimizers:
 
 
 def muon(model: nn.Module, lr: float) -> Optimizers:
-    """Muon for the layers' matrices, scaled to AdamW's step (arXiv:2502.16982); AdamW for the rest."""
+    """Muon for the layers' matrices at AdamW's scale (arXiv:2502.16982); AdamW for the rest."""
     layers, rest = [], []
     for name, weight in model.named_parameters():
         (layers if weight.dim() == 2 and ".layers." in name else rest).append(weight)

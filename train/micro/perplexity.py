@@ -50,7 +50,9 @@ def measure(model: Any, tokenizer: Any, path: Path) -> dict[str, float]:
     texts = [tokens.decode(one.tolist()) for one in documents(ids, bos=tokenizer.bos_token_id)]
     # every token counts in the numerator; words and bytes are of the whole text
     scaled = loss / counted * len(ids)
-    words, size = (sum(map(f, texts)) for f in (lambda t: len(t.split()), lambda t: len(t.encode())))
+    words, size = (
+        sum(map(f, texts)) for f in (lambda t: len(t.split()), lambda t: len(t.encode()))
+    )
     return {
         "tokens": counted,
         "loss_per_token": loss / counted,

@@ -1,4 +1,4 @@
-"""Micro's table as Markdown: scores in percent, and the share of the full-context F1 that is kept."""
+"""Micro's table as Markdown: scores in percent, and the share of full-context F1 that is kept."""
 
 from __future__ import annotations
 

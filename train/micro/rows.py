@@ -59,7 +59,11 @@ def _appended(method: str, title: str, ratio: int) -> Row:
 
 def _ablation(name: str, title: str, *both: str, pretrain: tuple[str, ...] = ()) -> Row:
     return Row(
-        name=f"ablation_{name}", title=f"SAC 5x {title}", group=ABLATION, both=both, pretrain=pretrain
+        name=f"ablation_{name}",
+        title=f"SAC 5x {title}",
+        group=ABLATION,
+        both=both,
+        pretrain=pretrain,
     )
 
 
@@ -81,9 +85,7 @@ ROWS: tuple[Row, ...] = (
     _appended("500x", "500x", 15),
     _appended("icae", "ICAE", 15),
     _ablation("causal", "without bidirectional mask", "compress.attention=causal"),
-    _ablation(
-        "no_anchor_embedding", "without anchor embedding", "compress.anchor_embedding=none"
-    ),
+    _ablation("no_anchor_embedding", "without anchor embedding", "compress.anchor_embedding=none"),
     _ablation("random_anchors", "with random anchors", "compress.selector=random"),
     _ablation(
         "ae_only",

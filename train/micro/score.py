@@ -1,9 +1,9 @@
 """Ask the development sets: with anchors, in full, or with nothing at all.
 
     python train/micro/score.py --data ../shared/data --model runs/micro/model --roads full none \\
-        --out runs/micro/rows/base.json
+        --out runs/scores/base.json
     python train/micro/score.py --data ../shared/data --model runs/micro/model \\
-        --adapter runs/micro/sac_5x/finetune/adapter --roads compressed --out runs/micro/rows/sac_5x.json
+        --adapter runs/sac_5x/adapter --roads compressed --out runs/scores/sac_5x.json
 
 Two averages over sets: in-domain, and out-of-domain; EM and F1 as the paper scores them and as
 SQuAD does, with bootstrap intervals. Greedy, 32 new tokens at most. Broken off, it goes on from the

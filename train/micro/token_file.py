@@ -1,4 +1,4 @@
-"""Texts as token ids in a file that is mapped, not read; and windows of it in an order fixed by a seed.
+"""Texts as token ids in a file that is mapped, not read; windows of it in an order by seed.
 
 A file holds documents behind each other, each as BOS, text, EOS, in uint16. It travels compressed
 (``.npy.xz``) and is unpacked once where it is used.

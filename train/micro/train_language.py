@@ -1,7 +1,7 @@
 """Stage A: micro learns English, predicting the next token of packed text.
 
     python train/micro/train_language.py --tokens runs/micro/tokens/*.npy.xz \\
-        --tokenizer runs/micro/tokenizer --work runs/micro/language --out runs/micro/base --minutes 9.4
+        --tokenizer runs/micro/tokenizer --work runs/micro/language --out runs/micro/base
 
 One H100 or H200, nine minutes; README.md has the arithmetic. Called again it goes on from its
 checkpoint, so a shorter ``--minutes`` only means more calls. Windows of 2,048 tokens are cut from
@@ -12,18 +12,25 @@ BOS tells the model that a new text begins. Not run on a GPU yet.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import freight
 import torch
 from budget_loop import Budget, Run
 from decoder import SIZES, WINDOW, Reader, export, new_model
 from optimizers import OPTIMIZERS
 from token_file import Windows, open_tokens, unpacked
 from torch import Tensor
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, LlamaForCausalLM
+
+PROGRESS = "progress.json"
+"""Beside an exported model: how far its run was."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +71,8 @@ def main(args: argparse.Namespace) -> bool:
             "lr": args.lr,
             "seed": args.seed,
         },
-        after_save=lambda: export(model, args.tokenizer, args.out),
+        after_save=exporting(model, args),
+        resume=resumed(model, args),
     )
     logging.info(
         "%s weights, %s windows a pass, %s tokens a step, on %s",
@@ -74,6 +82,28 @@ def main(args: argparse.Namespace) -> bool:
         device,
     )
     return run.train(budget_of(args))
+
+
+def exporting(model: LlamaForCausalLM, args: argparse.Namespace) -> Callable[[dict], None]:
+    """Give what follows a checkpoint: the model in bfloat16, and with ``--home`` its way home."""
+
+    def write(facts: dict[str, Any]) -> None:
+        export(model, args.tokenizer, args.out)
+        (args.out / PROGRESS).write_text(json.dumps(facts) + "\n", encoding="utf-8")
+        if args.home:
+            history = args.work / "history.jsonl"
+            freight.home([args.out, *([history] if history.is_file() else [])], args.home)
+
+    return write
+
+
+def resumed(model: LlamaForCausalLM, args: argparse.Namespace) -> dict[str, Any] | None:
+    """Take the weights that came home from another machine, if ``--resume`` names them."""
+    if not args.resume:
+        return None
+    came = LlamaForCausalLM.from_pretrained(args.resume, dtype=torch.float32)
+    model.load_state_dict(came.state_dict())
+    return json.loads((args.resume / PROGRESS).read_text("utf-8"))
 
 
 def budget_of(args: argparse.Namespace) -> Budget:
@@ -88,7 +118,9 @@ def budget_of(args: argparse.Namespace) -> Budget:
     )
 
 
-def common_arguments(doc: str | None, *, lr: float, whole_minutes: float) -> argparse.ArgumentParser:
+def common_arguments(
+    doc: str | None, *, lr: float, whole_minutes: float
+) -> argparse.ArgumentParser:
     """Give a parser of what both stages take."""
     parser = argparse.ArgumentParser(description=doc)
     parser.add_argument("--tokens", type=Path, nargs="+", required=True)
@@ -105,6 +137,8 @@ def common_arguments(doc: str | None, *, lr: float, whole_minutes: float) -> arg
     parser.add_argument("--lr", type=float, default=lr)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--home", type=Path, help="parts of the model follow each checkpoint there")
+    parser.add_argument("--resume", type=Path, help="an exported model to go on from")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction)
     parser.set_defaults(started=time.time())
     return parser

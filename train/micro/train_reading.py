@@ -2,7 +2,7 @@
 
     python train/micro/train_reading.py --base runs/micro/base --readings runs/micro/readings \\
         --tokens runs/micro/tokens/*.npy.xz --tokenizer runs/micro/tokenizer \\
-        --work runs/micro/reading --out runs/micro/model --minutes 7.4
+        --work runs/micro/reading --out runs/micro/model
 
 One H100 or H200, seven minutes; README.md has the arithmetic. Rows are groups of documents and
 questions (``groups.py``), half from the QA training sets, half cloze; a fourth of each batch is
@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 from budget_loop import Run
-from decoder import Reader, choose_attention, export
+from decoder import Reader, choose_attention
 from groups import Groups, Row
 from optimizers import OPTIMIZERS
 from readings import Store
 from token_file import Windows, open_tokens, unpacked
 from torch import Tensor
-from train_language import budget_of, common_arguments
+from train_language import budget_of, common_arguments, exporting, resumed
 from transformers import AutoTokenizer, LlamaForCausalLM
 
 from sac_rag.prompts import PromptFormat
@@ -122,7 +122,8 @@ def main(args: argparse.Namespace) -> bool:
             "lr": args.lr,
             "seed": args.seed,
         },
-        after_save=lambda: export(model, args.tokenizer, args.out),
+        after_save=exporting(model, args),
+        resume=resumed(model, args),
     )
     return run.train(budget_of(args))
 
