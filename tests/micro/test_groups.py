@@ -7,7 +7,7 @@ import pytest
 import torch
 from decoder import Reader, new_model
 from groups import IGNORE, Groups, lay, packed
-from readings import Store
+from readings import Store, merged
 from token_file import Windows
 from train_reading import stacked
 from who_sees import MASKS, dense, rule
@@ -135,6 +135,18 @@ def test_rows_are_full_and_their_own(store, tmp_path):
     assert np.mean(filled) > 0.8
     assert 0.1 < np.mean(joined) < 0.9  # one document, and several
     assert not (groups.row(0).ids == groups.row(1).ids).all()
+
+
+def test_merged_stores_hold_what_each_held(store):
+    both = merged([store, None, store])
+    assert len(both) == 2 * len(store)
+    for index in range(len(both)):
+        assert (both.context(index) == store.context(index % len(store))).all()
+        asked, alone = both.asked(index), store.asked(index % len(store))
+        assert len(asked) == len(alone)
+        assert all(
+            (a[0] == b[0]).all() and (a[1] == b[1]).all() for a, b in zip(asked, alone, strict=True)
+        )
 
 
 def test_each_window_comes_once_a_pass_whoever_asks():

@@ -122,6 +122,28 @@ def gather(asked: Iterable[Asked], tokens: Tokens, prompt: PromptFormat) -> Stor
     )
 
 
+def merged(stores: Iterable[Store | None]) -> Store:
+    """Lay stores behind each other."""
+    parts = [store for store in stores if store is not None]
+    ids_before = np.cumsum([0, *(len(part.ids) for part in parts)])
+    asked_before = np.cumsum([0, *(len(part.questions) for part in parts)])
+    return Store(
+        ids=np.concatenate([part.ids for part in parts]),
+        contexts=np.concatenate(
+            [part.contexts + at for part, at in zip(parts, ids_before, strict=False)]
+        ),
+        questions=np.concatenate(
+            [part.questions + at for part, at in zip(parts, ids_before, strict=False)]
+        ),
+        first=np.concatenate(
+            [
+                *(part.first[:-1] + at for part, at in zip(parts, asked_before, strict=False)),
+                asked_before[-1:],
+            ]
+        ),
+    )
+
+
 def from_records(records: Iterable[QARecord], prompt: PromptFormat) -> list[Asked]:
     """Gather the questions of each context; one that has several documents is left out."""
     found: dict[str, list[tuple[str, str]]] = {}
@@ -169,19 +191,24 @@ def main(args: argparse.Namespace) -> None:
         texts = chain.from_iterable(training_texts(args.data, name) for name in names)
     known = development_contexts(args.data)
     rest = islice(texts, args.limit or None)
-    jobs = iter(lambda: list(islice(rest, PER_JOB)), [])
-    numbered = ((job, number, known) for number, job in enumerate(jobs))
-    if args.processes > 1:
+    jobs = enumerate(iter(lambda: list(islice(rest, PER_JOB)), []))
+    _KNOWN.update(known=known, tokens=Tokens(tokenizer), prompt=prompt)
+    if args.processes > 1:  # forked: what is known is not sent with every job
         with get_context("fork").Pool(args.processes) as pool:
-            made = pool.imap(_job, numbered)
-            store = gather(chain.from_iterable(made), Tokens(tokenizer), prompt)
+            store = merged(pool.imap(_job, jobs))
     else:
-        store = gather(chain.from_iterable(map(_job, numbered)), Tokens(tokenizer), prompt)
+        store = merged(map(_job, jobs))
     store.save(args.out / "cloze")
 
 
-def _job(job: tuple[Sequence[str], int, Contexts]) -> list[Asked]:
-    return from_documents(*job)
+_KNOWN: dict[str, Any] = {}
+"""What every job needs; set before the processes are forked."""
+
+
+def _job(job: tuple[int, Sequence[str]]) -> Store | None:
+    number, texts = job
+    asked = from_documents(texts, number, _KNOWN["known"])
+    return gather(asked, _KNOWN["tokens"], _KNOWN["prompt"]) if asked else None
 
 
 if __name__ == "__main__":
