@@ -54,10 +54,14 @@ def _questions(draw: random.Random, count: int, source: str) -> str:
 def data(tmp_path_factory) -> Path:
     """A data folder: two texts, one for perplexity, three question sets."""
     folder, draw = tmp_path_factory.mktemp("data"), random.Random(1)
-    for name, count in (("enwiki_train", 260), ("enwiki2018_new", 40), ("wikitext2_valid", 6)):
+    for name, count, length in (
+        ("enwiki_train", 260, 3),
+        ("enwiki2018_new", 40, 9),
+        ("wikitext2_valid", 6, 3),
+    ):
         documents = []
         for index in range(count):
-            paragraphs = [_facts(draw)[0] for _ in range(3)]
+            paragraphs = [_facts(draw)[0] for _ in range(length)]
             documents.append("\n".join([f"Town {index}", *paragraphs]))
         _write(folder / "text" / f"{name}.txt.xz", "\n<|endoftext|>\n".join(documents))
     for name, split, count in (

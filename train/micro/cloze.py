@@ -7,6 +7,7 @@ so that the question is no plain copy. Where the answer is also said elsewhere i
 sentence itself may be left out of what is read: the answer must then be found by its sense.
 """
 
+# ruff: noqa: SIM905 - lists of words read better as text
 from __future__ import annotations
 
 import random
@@ -44,62 +45,9 @@ PER_PARAGRAPH = 5
 HIDE = 0.5
 """Share of paragraphs with a sentence that could be left out, in which it is."""
 COMMON = frozenset(
-    [
-        "The",
-        "This",
-        "That",
-        "These",
-        "Those",
-        "There",
-        "Then",
-        "They",
-        "When",
-        "Where",
-        "While",
-        "What",
-        "Who",
-        "In",
-        "On",
-        "At",
-        "By",
-        "For",
-        "From",
-        "With",
-        "His",
-        "Her",
-        "Its",
-        "Their",
-        "She",
-        "He",
-        "It",
-        "As",
-        "After",
-        "Before",
-        "During",
-        "However",
-        "Although",
-        "Some",
-        "Many",
-        "Most",
-        "One",
-        "Two",
-        "Both",
-        "Each",
-        "All",
-        "Other",
-        "Another",
-        "If",
-        "But",
-        "And",
-        "Or",
-        "So",
-        "Also",
-        "Such",
-        "Since",
-        "Until",
-        "Under",
-        "Over",
-    ]
+    "The This That These Those There Then They When Where While What Who In On At By For From With "
+    "His Her Its Their She He It As After Before During However Although Some Many Most One Two "
+    "Both Each All Other Another If But And Or So Also Such Since Until Under Over".split()
 )
 """Words with a capital that name nothing."""
 

@@ -189,4 +189,4 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, default=Path("runs/freight"))
     parser.add_argument("--out", type=Path, default=Path("runs/home"))
     parser.add_argument("--limit-mib", type=float, default=52.0)
-    main(parser.parse_args())
+    main(parser.parse_intermixed_args())

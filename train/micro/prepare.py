@@ -1,9 +1,10 @@
 """Make all files that travel: token files of the texts, of what is held out, and texts for SAC.
 
-    python train/micro/prepare.py --data ../shared/data --tokenizer runs/micro/tokenizer --out runs/micro
+    python train/micro/prepare.py --data ../shared/data --tokenizer runs/micro/tokenizer \\
+        --out runs/micro
 
 Some ten minutes on one core. ``OUT/tokens/NAME.npy`` and ``.npy.xz`` of each text that the folder
-has; ``OUT/sac_texts.txt.xz``: whole articles of 510 to 2,040 tokens, for the pretraining of adapters.
+has; ``OUT/sac_texts.txt.xz``: whole articles of 510 to 2,040 tokens, to pretrain adapters on.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ def main(args: argparse.Namespace) -> None:
     path = args.out / "sac_texts.txt.xz"
     if not path.is_file():
         chosen = sac_texts(args.data, Tokens(tokenizer), most=SAC_TEXTS)
-        path.write_bytes(lzma.compress("\n<|endoftext|>\n".join(chosen).encode()))
+        whole = "\n<|endoftext|>\n".join(chosen)
+        if not whole:
+            raise SystemExit(f"{SAC_FROM} has no text of {SAC_TOKENS} tokens; give another")
+        path.write_bytes(lzma.compress(whole.encode()))
     print(f"{path.name}: {path.stat().st_size:,} bytes")
 
 
