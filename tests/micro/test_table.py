@@ -123,3 +123,5 @@ def test_the_share_that_is_kept():
         return {"macro": {"squad_f1": {"value": value, "low": 0.0, "high": 1.0}}}
 
     assert report.kept(scores(0.45), scores(0.5)) == pytest.approx(0.9)
+    assert report.kept(scores(0.45), scores(0.0)) is None
+    assert report.kept(scores(0.45), None) is None

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 log = logging.getLogger("micro")
 SAVE_S, TELL_S = 40.0, 10.0
 MEASURED = (20, 60)
-"""Steps between which the time of a step is measured, where the number of steps follows from it."""
+"""Steps of a call between which the time of one is measured, where the length of a run follows."""
 CLIP = 1.0
 FRESH_STEPS = 20
 """Warm-up of optimisers that begin in the middle of a run, and part of that at its start."""
@@ -126,7 +126,7 @@ class Run:
             self.elapsed_s += time.time() - now
             now = time.time()
             if not self.steps:
-                self._plan(budget, marks)
+                self._plan(budget, marks, done=self.step - began_step)
             if now - told_s > TELL_S or self.step == self.steps:
                 speed = (self.step - began_step) / (now - began_s)
                 self._tell(loss, speed)
@@ -225,9 +225,9 @@ class Run:
         self.step += 1
         return total
 
-    def _plan(self, budget: Budget, marks: list[float]) -> None:
-        """Fix the number of steps once the time of one is known."""
-        if self.step in MEASURED:
+    def _plan(self, budget: Budget, marks: list[float], *, done: int) -> None:
+        """Fix the number of steps once the time of one is known, from the steps of this call."""
+        if done in MEASURED:
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             marks.append(time.time())

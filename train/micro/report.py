@@ -28,10 +28,10 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
-def kept(scores: Mapping[str, Any], ceiling: Mapping[str, Any], metric: str = "squad_f1") -> float:
-    """Give the share of the ceiling's score that is kept."""
-    best = ceiling["macro"][metric]["value"]
-    return scores["macro"][metric]["value"] / best if best else float("nan")
+def kept(scores: Mapping[str, Any], ceiling: Mapping[str, Any] | None) -> float | None:
+    """Give the share of the ceiling's F1 that is kept; None where there is none to keep."""
+    best = ceiling["macro"]["squad_f1"]["value"] if ceiling else 0.0
+    return scores["macro"]["squad_f1"]["value"] / best if best else None
 
 
 def _scores(rows: Sequence[Mapping[str, Any]], domain: str) -> list[tuple[Any, str, Any]]:
@@ -50,7 +50,8 @@ def _head() -> list[str]:
 def _line(row: Any, road: str, scores: Any, ceiling: Any) -> str:
     title = row["title"] if road == "compressed" else {"full": "full context", "none": "none"}[road]
     cells = [title, *(_percent(scores["macro"][name]) for name in SCORES)]
-    cells.append(f"{100 * kept(scores, ceiling):.1f} %" if ceiling else "-")
+    share = kept(scores, ceiling)
+    cells.append("-" if share is None else f"{100 * share:.1f} %")
     return "| " + " | ".join([*cells, f"{scores['asked']:,}"]) + " |"
 
 
