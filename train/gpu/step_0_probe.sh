@@ -1,5 +1,5 @@
 #!/bin/bash
-# 4 minutes: what the card does, and which optimiser is better for a minute's training each.
+# 6 minutes: what the card does, and which optimiser is better for a minute's training each.
 . "$(dirname "$0")/common.sh"
 "$PY" train/micro/probe.py --tokenizer runs/micro/tokenizer --out "$OUT/probe.json" ${TOY:+--tiny}
 for optimizer in adamw muon; do

@@ -8,7 +8,7 @@ if [ ! -d runs/micro/readings/cloze ]; then
 fi
 "$PY" train/micro/train_reading.py --base runs/micro/base --readings runs/micro/readings --tokens $plain \
   --tokenizer runs/micro/tokenizer --work runs/micro/reading --out runs/micro/model --home "$OUT" \
-  --optimizer "${OPTIMIZER:-adamw}" --minutes "${MINUTES:-6.4}" --whole-minutes "${WHOLE_MINUTES:-6.0}" \
+  --optimizer "${OPTIMIZER:-adamw}" --minutes "${MINUTES:-5.8}" --whole-minutes "${WHOLE_MINUTES:-5.5}" \
   ${RESUME:+--resume "$RESUME"} ${TOY:+--steps 6} --workers 8 "${SHAPE[@]}"
 "$PY" train/micro/perplexity.py --model runs/micro/model --tokens runs/micro/tokens/held_out.npy.xz \
   runs/micro/tokens/wikitext2_valid.npy.xz --out "$OUT/perplexity.json"

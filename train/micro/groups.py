@@ -2,7 +2,7 @@
 
 A group is what one prompt holds in full: BOS, one to ten documents, and questions, laid behind each
 other. A question stands at the positions that it has when it is asked alone, and sees nothing of
-the others (``who_sees.py``), so a row of 2,048 tokens teaches some forty answers for the price of
+the others (``who_sees.py``), so a row of 2,048 tokens teaches two dozen answers for the price of
 one reading. The loss is on answers only.
 """
 

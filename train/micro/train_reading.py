@@ -4,7 +4,7 @@
         --tokens runs/micro/tokens/*.npy.xz --tokenizer runs/micro/tokenizer \\
         --work runs/micro/reading --out runs/micro/model
 
-One H100 or H200, seven minutes; README.md has the arithmetic. Rows are groups of documents and
+One H100 or H200, six minutes; README.md has the arithmetic. Rows are groups of documents and
 questions (``groups.py``), half from the QA training sets, half cloze; a fourth of each batch is
 plain text, so that the language stays. Called again it goes on. Not run on a GPU yet.
 """
@@ -130,7 +130,7 @@ def main(args: argparse.Namespace) -> bool:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    parser = common_arguments(__doc__, lr=1e-3, whole_minutes=6.8)
+    parser = common_arguments(__doc__, lr=1e-3, whole_minutes=5.5)
     parser.add_argument("--base", type=Path, required=True, help="what stage A wrote")
     parser.add_argument("--readings", type=Path, required=True)
     parser.add_argument("--attention", default="auto", help="auto, sdpa or flex_attention")
