@@ -2,8 +2,9 @@
 
     python train/micro/probe.py --tokenizer runs/micro/tokenizer --out runs/probe.json
 
-Tokens a second of both stages, compiled, and of both ways of keeping groups apart; whether the two ways agree; peak memory. Rows are random tokens in the shape of real
-groups. ``--tiny`` is for a trial without a card.
+Tokens a second of both stages, compiled, and of both ways of keeping groups apart; whether the two
+ways agree; peak memory. Rows are random tokens in the shape of real groups. ``--tiny`` is for a
+trial without a card.
 """
 
 from __future__ import annotations
