@@ -38,3 +38,10 @@ def test_options_that_a_step_gives_are_known_to_the_script(path):
             source += (TRAIN / "micro" / "train_language.py").read_text()
         for option in re.findall(r"(?<=[\s{+])--[a-z][\w-]+", rest):
             assert f'"{option}"' in source, (script, option)
+
+
+def test_no_other_training_folder_has_a_script_of_the_same_name():
+    """They import each other as neighbours: two of one name in one process would be mixed up."""
+    own = {path.stem for path in (TRAIN / "micro").glob("*.py")}
+    others = [path for path in TRAIN.glob("*/*.py") if path.parent.name != "micro"]
+    assert [str(path) for path in others if path.stem in own] == []
