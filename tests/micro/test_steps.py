@@ -30,7 +30,7 @@ def test_what_is_named_is_there(path):
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_options_that_a_step_gives_are_known_to_the_script(path):
-    """An option that was renamed must not be found out on a lent machine."""
+    """An option that was renamed must not be found out on a machine that costs by the minute."""
     joined = path.read_text().replace("\\\n", " ")
     for script, rest in re.findall(r"train/micro/(\w+\.py)([^\n]*)", joined):
         source = (TRAIN / "micro" / script).read_text()
