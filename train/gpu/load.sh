@@ -1,0 +1,24 @@
+#!/bin/bash
+# Prepare here what a step needs there: runs/freight/freight.tar (and runs/wheels, once, see GPU_QUEUE.md).
+#   train/gpu/load.sh language|reading|reading-fresh|table DATA_FOLDER [LIMIT_MIB]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+PY=${PY:-.venv/bin/python}
+what=$1; data=$2; limit=${3:-52}
+export PYTHONPATH=$PWD TOKENIZERS_PARALLELISM=false
+m=runs/micro
+[ -d $m/tokenizer ] || "$PY" train/micro/bpe.py --data "$data" --out $m/tokenizer
+[ -f $m/tokens/held_out.npy.xz ] || "$PY" train/micro/prepare.py --data "$data" --tokenizer $m/tokenizer --out $m
+mkdir -p runs/data/qa
+for file in "$data"/qa/*.jsonl.xz; do cp -u "$file" runs/data/qa/; done
+train_sets=$(ls runs/data/qa/*.train.jsonl.xz)
+dev_sets=$(ls runs/data/qa/*.dev.jsonl.xz)
+texts() { for name in "$@"; do if [ -f $m/tokens/$name.npy.xz ]; then echo $m/tokens/$name.npy.xz; fi; done; }
+case $what in
+  language) files="$m/tokenizer $(texts held_out wikitext2_valid enwiki_train enwiki2018_new fairytales_train onestopenglish)" ;;
+  reading) files="$m/tokenizer $train_sets $dev_sets" ;;
+  reading-fresh) files="$m/tokenizer $m/base $train_sets $(texts held_out wikitext2_valid) $dev_sets $(texts fairytales_train onestopenglish enwiki2018_new)" ;;
+  table) files="$m/model $train_sets $dev_sets $m/sac_texts.txt.xz $(ls -d runs/table/rows runs/table/pretrain 2>/dev/null || true)" ;;
+  *) echo "no step is called $what" >&2; exit 2 ;;
+esac
+"$PY" train/micro/freight.py load --work runs/freight --limit-mib "$limit" $files
