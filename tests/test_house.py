@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "sac_rag"
 FLOORS = [
     {"errors"},
-    {"config", "tokens", "rope", "layout", "prompts", "settings"},
-    {"chunking", "anchor_cache"},
+    {"config", "tokens", "rope", "layout", "prompts", "settings", "layer_calls"},
+    {"chunking", "anchor_cache", "layer_steps"},
     {"selection", "backbone", "store"},
     {"methods", "generation"},
     {"adapter"},
