@@ -1,39 +1,65 @@
 """transformers' ``Trainer`` around a training module: steps, checkpoints, resume, many processes.
 
 The loop, distribution (accelerate), gradient accumulation and logging are the library's. Ours is
-what a checkpoint holds: the adapter, not the frozen base.
+what a checkpoint holds (the adapter, not the frozen base), the order of samples and the schedule.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from accelerate.utils import save_fsdp_optimizer
 from torch import nn
-from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import Trainer, TrainingArguments
+from transformers.trainer import SCHEDULER_NAME
 
-from sac_rag.errors import ConfigError
+from sac_rag.errors import ConfigError, MissingDependencyError
+from sac_rag.train.checkpoints import (
+    claim,
+    learned_weights,
+    read_learned,
+    write_adapter,
+    write_learned,
+    writing,
+)
+from sac_rag.train.held_out import continuation_metrics
 from sac_rag.train.module import TrainingModule
-from sac_rag.train.recipe import OptimSettings, Recipe
+from sac_rag.train.progress import History, Meter
+from sac_rag.train.recipe import Recipe
 from sac_rag.train.samples import Sample
-
-LEARNED_FILE = "learned.safetensors"
-RUN_FILE = "run.json"
+from sac_rag.train.sharding import check_version, shard_on_cpu, sharding_arguments
 
 
 class SACTrainer(Trainer):
-    """Saves and loads what is learned; schedules as the authors do."""
+    """Reads samples in their own order; saves and loads what is learned; schedules as the authors.
 
-    def __init__(self, *args: Any, optim: OptimSettings, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._optim = optim
-        self._tokens_seen = 0
+    Args:
+        module: What is trained.
+        recipe: The run's settings.
+        args: transformers' arguments.
+        **kwargs: Everything else that ``Trainer`` takes.
+    """
+
+    def __init__(
+        self, module: TrainingModule, recipe: Recipe, args: TrainingArguments, **kwargs: Any
+    ) -> None:
+        self._module, self._recipe, self._optim = module, recipe, recipe.optim
+        super().__init__(model=module, args=args, **kwargs)
+        self._meter = Meter(self._total)
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Make the accelerator; shard on CPUs too, if that is asked for."""
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp and not self.is_fsdp_enabled:
+            shard_on_cpu(self)
+        if self.is_fsdp_enabled:
+            check_version(self.accelerator.state.fsdp_plugin)
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Make AdamW over what is learned."""
@@ -59,6 +85,10 @@ class SACTrainer(Trainer):
             )
         return self.lr_scheduler  # type: ignore[return-value]
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        # the samples are in order already; process i of W then takes micro-batches i, i + W, ...
+        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+
     def compute_loss(
         self,
         model: nn.Module,
@@ -68,65 +98,111 @@ class SACTrainer(Trainer):
     ) -> Any:
         """Run the module; count the tokens that it read."""
         outputs = model(inputs["samples"])
-        self._tokens_seen += sum(sample.num_tokens for sample in inputs["samples"])
+        self._meter.add(sum(sample.num_tokens for sample in inputs["samples"]))
         return (outputs["loss"], outputs) if return_outputs else outputs["loss"]
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        folder = Path(output_dir or str(self.args.output_dir))
-        folder.mkdir(parents=True, exist_ok=True)
-        module = _unwrapped(self)
-        temporary = folder / f".{LEARNED_FILE}.{os.getpid()}"
-        save_file(learned_weights(module), temporary)
-        temporary.replace(folder / LEARNED_FILE)
-        module.adapter.save_pretrained(folder / "adapter")
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        stored = load_file(Path(resume_from_checkpoint) / LEARNED_FILE)
-        own = dict(_unwrapped(self).named_parameters())
-        with torch.no_grad():
-            for name, weight in stored.items():
-                own[name].copy_(weight)
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Measure the held-out samples; see ``continuation_metrics``."""
+        if self.is_fsdp_enabled:
+            torch.distributed.fsdp.register_fsdp_forward_method(self._module, "continuation_losses")
+        self._module.eval()
+        # what is drawn here moves nothing in training
+        with self._meter.outside(), torch.random.fork_rng():
+            metrics = continuation_metrics(
+                self._module.continuation_losses,
+                self.eval_dataset,
+                micro_batch=self.args.per_device_train_batch_size,
+                process=self.args.process_index,
+                processes=self.args.world_size,
+                total=lambda sums: self.accelerator.reduce(sums.to(self.args.device), "sum"),  # type: ignore[return-value,arg-type]
+            )
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(
+            self.args, self.state, self.control, metrics
+        )
+        return metrics
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the tokens that this process has read."""
-        super().log({**logs, "tokens_seen": self._tokens_seen}, *args, **kwargs)
+        """Add the tokens that all processes have read, their rate, and the time that is left."""
+        self._count()
+        step, steps = self.state.global_step, self.state.max_steps
+        rates = self._meter.rates(step=step, steps=steps) if "loss" in logs else {}
+        seen = {"tokens_seen": self.state.num_input_tokens_seen}
+        super().log({**logs, **rates, **seen}, *args, **kwargs)
 
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Step; the clock starts with the first."""
+        self._meter.start(self.state.global_step)
+        return super().training_step(*args, **kwargs)
 
-class History(TrainerCallback):
-    """Writes every log line to ``history.jsonl`` of the run, the first process alone."""
+    def _total(self, number: int) -> int:
+        """Add a number up over all processes."""
+        counted = torch.tensor(number, device=self.args.device)
+        return int(self.accelerator.reduce(counted, "sum"))  # type: ignore[arg-type]
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Write one line."""
-        if state.is_world_process_zero and logs:
-            with (Path(args.output_dir) / "history.jsonl").open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+    def save_adapter(self, folder: Path) -> None:
+        """Write the adapter, the first process alone; all of them call this together."""
+        weights = learned_weights(self._module)
+        if self.args.should_save:
+            with writing(folder, run=Path(self._recipe.out)):
+                write_adapter(folder, self._module.adapter, weights)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Write what is learned, the first process alone."""
+        weights = learned_weights(self._module)
+        if self.args.should_save:
+            folder = Path(output_dir or str(self.args.output_dir))
+            write_learned(folder, self._module.adapter, weights)
 
-def learned_weights(module: TrainingModule) -> dict[str, torch.Tensor]:
-    """Give what is learned by name."""
-    return {
-        name: weight.detach().cpu().contiguous()
-        for name, weight in module.named_parameters()
-        if weight.requires_grad
-    }
+    def _count(self) -> None:
+        # part of the state that a checkpoint keeps, so that a resumed run counts on
+        self.state.num_input_tokens_seen += self._meter.take()
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        self._count()
+        run = Path(str(self.args.output_dir))
+        folder = run / f"checkpoint-{self.state.global_step}"
+        with self._meter.outside(), writing(folder, run=run):
+            super()._save_checkpoint(model, trial)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.is_fsdp_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        # transformers would also write the shards of the frozen base
+        plugin = self.accelerator.state.fsdp_plugin
+        save_fsdp_optimizer(plugin, self.accelerator, self.optimizer, self.model, output_dir)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)  # type: ignore[union-attr]
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        read_learned(Path(resume_from_checkpoint), self._module)
 
 
 def make_trainer(
-    module: TrainingModule, samples: Dataset | Sequence[Sample], recipe: Recipe
+    module: TrainingModule,
+    samples: Dataset | Sequence[Sample],
+    recipe: Recipe,
+    *,
+    held_out: Dataset | Sequence[Sample] | None = None,
 ) -> SACTrainer:
     """Make the trainer of one run.
 
+    Args:
+        module: What is trained.
+        samples: What it is trained on, in order.
+        recipe: The run's settings.
+        held_out: What it is measured on; None for nothing.
+
     Raises:
         ConfigError: If the batch cannot be split over processes, or the folder holds another run.
+        MissingDependencyError: If ``report_to`` names an integration that is not installed.
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    accumulate, rest = divmod(recipe.batch, recipe.micro_batch * processes)
-    if rest or not accumulate:
-        raise ConfigError(
-            f"batch={recipe.batch} cannot be split into {processes} processes of "
-            f"micro_batch={recipe.micro_batch}; make it a multiple of their product"
-        )
-    _claim(Path(recipe.out), recipe)
+    layer = module.adapter.backbone.decoder.layers[0]
+    sharding = sharding_arguments(layer, processes=processes) if recipe.fsdp else {}
+    accumulate = _micro_batches(recipe, processes)
+    claim(Path(recipe.out), recipe)
     arguments = TrainingArguments(
         output_dir=recipe.out,
         max_steps=recipe.steps,
@@ -136,50 +212,50 @@ def make_trainer(
         logging_steps=recipe.log_every,
         save_steps=recipe.save_every,
         save_total_limit=2,
+        eval_strategy="no" if held_out is None else "steps",
+        eval_steps=recipe.eval_every,
         seed=recipe.seed,
-        data_seed=recipe.seed,
         remove_unused_columns=False,
-        report_to=os.environ.get("SAC_RAG_REPORT_TO", "none"),
+        report_to=list(recipe.report_to) or "none",
+        run_name=recipe.run_name or None,
         dataloader_num_workers=0,
         use_cpu=not torch.cuda.is_available(),
         ddp_find_unused_parameters=True,
         disable_tqdm=None,
+        **sharding,
     )
-    return SACTrainer(
-        model=module,
-        args=arguments,
-        train_dataset=samples,  # type: ignore[arg-type]
-        data_collator=lambda rows: {"samples": rows},
-        callbacks=[History()],
-        optim=recipe.optim,
-    )
+    with _integrations(recipe.report_to):
+        return SACTrainer(
+            module,
+            recipe,
+            arguments,
+            train_dataset=samples,  # type: ignore[arg-type]
+            eval_dataset=held_out,  # type: ignore[arg-type]
+            data_collator=lambda rows: {"samples": rows},
+            callbacks=[History()],
+        )
 
 
-def last_checkpoint(folder: str | Path) -> str | None:
-    """Find the newest whole checkpoint of a run; one that was cut while written is passed over."""
-    found = sorted(
-        (int(path.name.removeprefix("checkpoint-")), path)
-        for path in Path(folder).glob("checkpoint-*")
-        if (path / LEARNED_FILE).is_file() and (path / "trainer_state.json").is_file()
-    )
-    return str(found[-1][1]) if found else None
+def _micro_batches(recipe: Recipe, processes: int) -> int:
+    accumulate, rest = divmod(recipe.batch, recipe.micro_batch * processes)
+    if rest or not accumulate:
+        raise ConfigError(
+            f"batch={recipe.batch} cannot be split into {processes} processes of "
+            f"micro_batch={recipe.micro_batch}; make it a multiple of their product"
+        )
+    return accumulate
 
 
-def _claim(folder: Path, recipe: Recipe) -> None:
-    """Mark the folder as this run's; refuse one that holds another's."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path, identity = folder / RUN_FILE, recipe.identity()
-    if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8")).get("identity")
-        if found != identity:
-            raise ConfigError(
-                f"{folder} holds another run (its recipe differs); give another out=, or delete it"
-            )
-        return
-    temporary = folder / f".{RUN_FILE}.{os.getpid()}"
-    temporary.write_text(json.dumps({"identity": identity}) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
-def _unwrapped(trainer: Trainer) -> TrainingModule:
-    return trainer.accelerator.unwrap_model(trainer.model)  # type: ignore[return-value]
+@contextmanager
+def _integrations(report_to: Sequence[str]) -> Iterator[None]:
+    """Turn transformers' refusals of ``report_to`` into ours."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "to be installed" not in str(error):
+            raise
+        raise MissingDependencyError(f"report_to={list(report_to)}: {error}") from error
+    except ValueError as error:
+        if "is not supported, only" not in str(error):
+            raise
+        raise ConfigError(f"report_to={list(report_to)}: {error}") from error

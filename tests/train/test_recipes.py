@@ -9,7 +9,7 @@ import pytest
 from sac_rag.errors import ConfigError, InputFileError
 from sac_rag.methods import METHODS
 from sac_rag.selection import SELECTORS
-from sac_rag.train.recipe import read_recipe
+from sac_rag.train.recipe_file import read_recipe
 
 FOLDER = Path(__file__).parents[2] / "train" / "recipes"
 RECIPES = sorted(FOLDER.glob("*.yaml"))

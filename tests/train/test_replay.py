@@ -54,7 +54,7 @@ def test_gradients_are_those_of_a_run_without_it(method, objective):
 
 
 def test_without_the_switch_the_replay_is_another_computation():
-    """The law above can fail: torch itself sees that a decoder with its LoRA on saves other things."""
+    """The law above can fail: torch itself sees that a decoder with its LoRA on is another."""
     module = module_of("sac", "continuation")
 
     def replayed_as_it_stands(step, layer, *args):

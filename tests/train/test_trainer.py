@@ -12,10 +12,11 @@ from safetensors.torch import load_file
 
 from sac_rag.adapter import Adapter
 from sac_rag.errors import ConfigError
+from sac_rag.train.checkpoints import LEARNED_FILE, last_checkpoint
 from sac_rag.train.module import TrainingModule, make_trainable
 from sac_rag.train.recipe import DataSettings, Objectives, OptimSettings, Recipe
 from sac_rag.train.samples import Sample
-from sac_rag.train.trainer import LEARNED_FILE, last_checkpoint, make_trainer
+from sac_rag.train.trainer import make_trainer
 from tests.tiny import tiny_adapter, tiny_model
 
 SAMPLES = [
