@@ -100,4 +100,5 @@ def project_anchors(
     cos, sin = (part[:, None] for part in rotary_BAK)
     keys_BGAK = keys_BAGK.transpose(1, 2)
     keys_BGAK = keys_BGAK * cos + rotate_half(keys_BGAK) * sin
-    return keys_BGAK, attention.v_proj(normed_BAD).view(shape).transpose(1, 2)
+    values_BGAK = attention.v_proj(normed_BAD).view(shape).transpose(1, 2)
+    return keys_BGAK, values_BGAK.contiguous()  # no view: FSDP hooks its backward on what is given

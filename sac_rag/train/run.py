@@ -90,7 +90,7 @@ def run_stage(recipe: Recipe) -> Path:
     module = TrainingModule(adapter, weights=asdict(recipe.objectives))
     trainer = make_trainer(module, samples, recipe, held_out=held_out)
     trainer.train(resume_from_checkpoint=last_checkpoint(recipe.out))
-    if held_out is not None and recipe.steps % recipe.eval_every:
+    if held_out is not None and not trainer.is_measured:
         trainer.evaluate()
     out = Path(recipe.out) / "adapter"
     trainer.save_adapter(out)
@@ -147,6 +147,18 @@ def _initialise_as_released(adapter: Adapter, *, rank: int) -> None:
                 weight.uniform_(-(rank**-0.5), rank**-0.5)
 
 
+def reading_order(recipe: Recipe, count: int) -> list[int]:
+    """Say in which order samples are read; the authors shuffle questions, and no texts.
+
+    Theirs deals questions out in contiguous runs, one per GPU; here all processes go through one
+    order together, so that a step's batch does not depend on their number.
+    """
+    data = recipe.data
+    if data.order == "shuffled" or (data.order == "authors" and recipe.objectives.qa):
+        return shuffled(count, seed=data.order_seed)
+    return list(range(count))
+
+
 def _samples(recipe: Recipe, tokens: Tokens, adapter: Adapter) -> tuple[Samples, Samples | None]:
     """Give samples to train on, and to measure on if any are held out."""
     data = recipe.data
@@ -169,9 +181,8 @@ def _samples(recipe: Recipe, tokens: Tokens, adapter: Adapter) -> tuple[Samples,
     for name, count in prepared.left_out.items():
         logger.info("%s records were left out: %s", f"{count:,}", name)
     count = len(prepared.dataset)
-    shuffles = data.order == "shuffled" or (data.order == "authors" and recipe.objectives.qa)
     # limited behind the shuffle, as the authors do: the head of MRQA is one of its sets
-    order = (shuffled(count, seed=data.order_seed) if shuffles else list(range(count)))[:wanted]
+    order = reading_order(recipe, count)[:wanted]
     head, rest = head_and_rest(len(order), head=data.held_out)
 
     def chosen(part: range) -> Samples:

@@ -17,7 +17,7 @@ from accelerate.utils import save_fsdp_optimizer
 from torch import nn
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainingArguments
-from transformers.trainer import SCHEDULER_NAME
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from sac_rag.errors import ConfigError, MissingDependencyError
 from sac_rag.train.checkpoints import (
@@ -107,7 +107,7 @@ class SACTrainer(Trainer):
             torch.distributed.fsdp.register_fsdp_forward_method(self._module, "continuation_losses")
         self._module.eval()
         # what is drawn here moves nothing in training
-        with self._meter.outside(), torch.random.fork_rng():
+        with self._meter.outside(), torch.random.fork_rng(_cuda_devices()):
             metrics = continuation_metrics(
                 self._module.continuation_losses,
                 self.eval_dataset,
@@ -121,6 +121,14 @@ class SACTrainer(Trainer):
             self.args, self.state, self.control, metrics
         )
         return metrics
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the held-out samples were measured at the step where the run stands."""
+        return any(
+            "eval_loss" in line and line["step"] == self.state.global_step
+            for line in self.state.log_history
+        )
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """Add the tokens that all processes have read, their rate, and the time that is left."""
@@ -174,6 +182,17 @@ class SACTrainer(Trainer):
         save_fsdp_optimizer(plugin, self.accelerator, self.optimizer, self.model, output_dir)
         if self.args.should_save:
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)  # type: ignore[union-attr]
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            alone = (Path(checkpoint) / OPTIMIZER_NAME).is_file()
+            if alone == self.is_fsdp_enabled:
+                began, now = ("without", "with") if alone else ("with", "without")
+                raise ConfigError(
+                    f"{checkpoint} was written {began} fsdp and cannot be gone on from {now} it; "
+                    "go on as the run began, or give another out="
+                )
+        super()._load_optimizer_and_scheduler(checkpoint)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         read_learned(Path(resume_from_checkpoint), self._module)
@@ -234,6 +253,10 @@ def make_trainer(
             data_collator=lambda rows: {"samples": rows},
             callbacks=[History()],
         )
+
+
+def _cuda_devices() -> list[int]:
+    return [torch.cuda.current_device()] if torch.cuda.is_available() else []
 
 
 def _micro_batches(recipe: Recipe, processes: int) -> int:
