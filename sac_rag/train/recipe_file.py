@@ -19,6 +19,7 @@ else is shared; each writes to ``<out>/<stage>`` and starts from the adapter of 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -61,9 +62,13 @@ def read_steps(path: str | Path, changes: Sequence[str] = (), *, stage: str = ""
         ConfigError: If a setting is unknown or senseless, or the stages do not follow each other.
     """
     settings = _read(path)
+    of_stages = [one for one in changes if re.split(r"[.=]", one)[0] in ("stages", *STAGES)]
+    for change in of_stages:
+        _apply(settings, change)
+    rest = [change for change in changes if change not in of_stages]
     if "stages" not in settings:
-        return [_one_step(settings, changes, stage=stage, where=str(path))]
-    steps = _several(settings, changes, where=str(path))
+        return [_one_step(settings, rest, stage=stage, where=str(path))]
+    steps = _several(settings, rest, where=str(path))
     if not stage:
         return steps
     chosen = [step for step in steps if step.stage == stage]
@@ -115,10 +120,6 @@ def _several(settings: dict[str, Any], changes: Sequence[str], *, where: str) ->
     names = settings.pop("stages")
     _check_names(names, where=where)
     blocks = {name: settings.pop(name) or {} for name in STAGES if name in settings}
-    for change in changes:
-        outer, dot, inner = change.partition(".")
-        if outer in STAGES and dot:
-            _apply(blocks.setdefault(outer, {}), inner)
     steps: list[Step] = []
     for name in names:
         if name == EVALUATE:
@@ -126,8 +127,7 @@ def _several(settings: dict[str, Any], changes: Sequence[str], *, where: str) ->
             continue
         made = _laid_over(settings, blocks.get(name, {}), where=f"{where}: {name}")
         for change in changes:
-            if change.partition(".")[0] not in STAGES:
-                _apply(made, change)
+            _apply(made, change)
         if "out" in made and "out" not in blocks.get(name, {}):
             made["out"] = str(Path(str(made["out"])) / name)
         if steps:

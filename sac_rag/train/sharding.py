@@ -78,5 +78,43 @@ def like(sharded: Tensor, weight: Tensor) -> Tensor:
     return distribute_tensor(weight.to(sharded.device, sharded.dtype), mesh, placements)
 
 
+def optimizer_state(module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Gather the state of a sharded optimizer by weight, all processes together.
+
+    torch's own gathering refuses, when it loads, weights that no gradient has reached: of the last
+    layer the encoder reads keys and values alone, so its other LoRAs have no state.
+    """
+    state = {
+        name: {
+            kind: whole(value).cpu() if isinstance(value, Tensor) else value
+            for kind, value in optimizer.state[weight].items()
+        }
+        for name, weight in module.named_parameters()
+        if weight in optimizer.state
+    }
+    groups = [
+        {kind: value for kind, value in group.items() if kind != "params"}
+        for group in optimizer.param_groups
+    ]
+    return {"state": state, "groups": groups}
+
+
+def load_optimizer_state(
+    module: torch.nn.Module, optimizer: torch.optim.Optimizer, stored: dict[str, Any]
+) -> None:
+    """Share out what ``optimizer_state`` gathered, all processes together."""
+    weights = dict(module.named_parameters())
+    for name, values in stored["state"].items():
+        weight = weights[name]
+        optimizer.state[weight] = {
+            kind: like(weight, value)
+            if isinstance(value, Tensor) and value.shape == weight.shape
+            else value
+            for kind, value in values.items()
+        }
+    for group, kept in zip(optimizer.param_groups, stored["groups"], strict=True):
+        group.update(kept)
+
+
 def _is_sharded(weight: Tensor) -> bool:
     return hasattr(weight, "full_tensor")

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import save_fsdp_optimizer
 from torch import nn
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainingArguments
-from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
+from transformers.trainer import OPTIMIZER_NAME, OPTIMIZER_NAME_BIN, SCHEDULER_NAME
 
 from sac_rag.errors import ConfigError, MissingDependencyError
 from sac_rag.train.checkpoints import (
@@ -33,7 +32,13 @@ from sac_rag.train.module import TrainingModule
 from sac_rag.train.progress import History, Meter
 from sac_rag.train.recipe import Recipe
 from sac_rag.train.samples import Sample
-from sac_rag.train.sharding import check_version, shard_on_cpu, sharding_arguments
+from sac_rag.train.sharding import (
+    check_version,
+    load_optimizer_state,
+    optimizer_state,
+    shard_on_cpu,
+    sharding_arguments,
+)
 
 
 class SACTrainer(Trainer):
@@ -116,6 +121,8 @@ class SACTrainer(Trainer):
                 processes=self.args.world_size,
                 total=lambda sums: self.accelerator.reduce(sums.to(self.args.device), "sum"),  # type: ignore[return-value,arg-type]
             )
+        if self.is_fsdp_enabled:
+            self._module.reshard()  # a forward without a backward leaves the root's weights whole
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
@@ -178,21 +185,30 @@ class SACTrainer(Trainer):
             super()._save_optimizer_and_scheduler(output_dir)
             return
         # transformers would also write the shards of the frozen base
-        plugin = self.accelerator.state.fsdp_plugin
-        save_fsdp_optimizer(plugin, self.accelerator, self.optimizer, self.model, output_dir)
+        state = optimizer_state(self._module, self.optimizer)
         if self.args.should_save:
+            torch.save(state, Path(output_dir) / OPTIMIZER_NAME_BIN)
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)  # type: ignore[union-attr]
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        if checkpoint is not None:
-            alone = (Path(checkpoint) / OPTIMIZER_NAME).is_file()
-            if alone == self.is_fsdp_enabled:
-                began, now = ("without", "with") if alone else ("with", "without")
-                raise ConfigError(
-                    f"{checkpoint} was written {began} fsdp and cannot be gone on from {now} it; "
-                    "go on as the run began, or give another out="
-                )
-        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        alone = (Path(checkpoint) / OPTIMIZER_NAME).is_file()
+        if alone == self.is_fsdp_enabled:
+            began, now = ("without", "with") if alone else ("with", "without")
+            raise ConfigError(
+                f"{checkpoint} was written {began} fsdp and cannot be gone on from {now} it; "
+                "go on as the run began, or give another out="
+            )
+        if not self.is_fsdp_enabled:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        stored, schedule = (
+            torch.load(Path(checkpoint) / name, map_location="cpu", weights_only=True)
+            for name in (OPTIMIZER_NAME_BIN, SCHEDULER_NAME)
+        )
+        load_optimizer_state(self._module, self.optimizer, stored)
+        self.lr_scheduler.load_state_dict(schedule)  # type: ignore[union-attr]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         read_learned(Path(resume_from_checkpoint), self._module)

@@ -65,8 +65,9 @@ def test_a_checkpoint_holds_no_shard_of_the_base(runs):
     assert all("lora_" in name or "method." in name for name in stored)
     assert not [path for path in checkpoint.iterdir() if "fsdp" in path.name]
     state = torch.load(checkpoint / "optimizer.bin", weights_only=True)["state"]
-    assert {name.partition(".")[0] for name in state} == {"model", "method"}
     assert state.keys() <= stored.keys()
+    assert {name.partition(".")[0] for name in state} == {"model", "method"}
+    assert all(state[name]["exp_avg"].shape == stored[name].shape for name in state)
 
 
 def test_a_sharded_checkpoint_is_not_gone_on_from_without_shards(runs):

