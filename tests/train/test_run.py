@@ -37,7 +37,7 @@ def changes(tiny_folders, tmp_path, monkeypatch):
         "save_every=2",
         "data.limit=16",
         "data.held_out=0",
-        "pretrain.data.train=[synthetic://text?records=24&facts=8]",
+        "pretrain.data.train=synthetic://text?records=24&facts=8",
         "optim.lr=0.01",
     ]
 
