@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from sac_rag.errors import ConfigError
 
@@ -12,33 +12,78 @@ class CompressConfig:
     """How a text is cut, which of its tokens become anchors, and what the encoder does to them."""
 
     ratio: int = 5
-    """Tokens per anchor: 5 keeps one token in five."""
+    """Tokens per anchor: 5 keeps one token in five. Of ``ratios``, the one used unless asked."""
     chunk_size: int = 510
-    """Tokens encoded together, a multiple of ``ratio``."""
+    """Tokens encoded together, a multiple of every ratio."""
     selector: str = "uniform"
     """A name in ``sac_rag.selection.SELECTORS``."""
     attention: str = "bidirectional"
     """A name in ``sac_rag.backbone.ATTENTION``."""
     anchor_embedding: str = "slot"
     """``slot``: a vector per anchor slot (released code); ``shared``: one (paper); ``none``."""
+    ratios: tuple[int, ...] = field(default=(), metadata={"later": True})
+    """All ratios that one adapter serves (any-ratio training, beyond the paper); empty: ``ratio``.
+
+    A slot is then a place: the vector of an anchor at local index i is row ``i // finest``, at
+    every ratio, so a token that is an anchor at 5 and at 15 gets one and the same vector."""
 
     def __post_init__(self) -> None:
-        if self.ratio < 1:
-            raise ConfigError(f"ratio is tokens per anchor, got {self.ratio}; give 1 or more")
-        if self.chunk_size < self.ratio:
+        if not isinstance(self.ratios, tuple) or not all(type(one) is int for one in self.ratios):
+            raise ConfigError(f"ratios is a list of whole numbers, got {self.ratios!r}")
+        if self.ratios and self.ratio not in self.ratios:
             raise ConfigError(
-                f"chunk_size={self.chunk_size} leaves no anchor at ratio={self.ratio}; "
-                f"give a chunk_size of at least {self.ratio}"
+                f"ratio={self.ratio} is none of ratios={list(self.ratios)}; name the one of them "
+                "that is used unless another is asked for"
             )
-        if self.chunk_size % self.ratio:
-            near = self.chunk_size - self.chunk_size % self.ratio
+        if sorted(set(self.ratios)) != list(self.ratios):
+            raise ConfigError(
+                f"ratios={list(self.ratios)} should ascend and differ; "
+                f"give {sorted(set(self.ratios))}"
+            )
+        for ratio in self.served:
+            self._check(ratio)
+
+    def _check(self, ratio: int) -> None:
+        if ratio < 1:
+            raise ConfigError(f"ratio is tokens per anchor, got {ratio}; give 1 or more")
+        if self.chunk_size < ratio:
+            raise ConfigError(
+                f"chunk_size={self.chunk_size} leaves no anchor at ratio={ratio}; "
+                f"give a chunk_size of at least {ratio}"
+            )
+        if self.chunk_size % ratio:
+            near = self.chunk_size - self.chunk_size % ratio
             raise ConfigError(
                 "chunk_size must be a multiple of ratio so that no run of tokens straddles two "
-                f"chunks, got chunk_size={self.chunk_size}, ratio={self.ratio}; "
+                f"chunks, got chunk_size={self.chunk_size}, ratio={ratio}; "
                 f"try chunk_size={near}"
             )
 
     @property
+    def served(self) -> tuple[int, ...]:
+        """Every ratio that can be asked for."""
+        return self.ratios or (self.ratio,)
+
+    @property
+    def finest(self) -> int:
+        """The smallest ratio that is served."""
+        return self.served[0]
+
+    @property
     def num_slots(self) -> int:
-        """Anchors of a full chunk, and rows of a per-slot anchor embedding."""
-        return self.chunk_size // self.ratio
+        """Anchors of a full chunk at the finest ratio, and rows of a per-slot embedding."""
+        return self.chunk_size // self.finest
+
+    def at(self, ratio: int) -> CompressConfig:
+        """Give the same settings with another of the served ratios in use.
+
+        Raises:
+            ConfigError: If that ratio is not served.
+        """
+        if ratio not in self.served:
+            raise ConfigError(
+                f"asked for ratio {ratio}, this compressor was trained for "
+                f"{', '.join(map(str, self.served))}; ask for one of these, or train an adapter "
+                "for it (compress.ratios)"
+            )
+        return replace(self, ratio=ratio)

@@ -23,6 +23,20 @@ def context_positions(start: int, num_tokens: int) -> Tensor:
     return torch.arange(start + 1, start + num_tokens + 1)
 
 
+def question_positions(start: int, num_tokens: int, num_question_tokens: int) -> Tensor:
+    """Give the ids of a question that the encoder reads behind a chunk (query-aware mode).
+
+    It goes on right behind the chunk's last token, as the prompt goes on behind a text, whatever
+    else of the text follows: so the chunk, moved, is still the same chunk with the same question
+    at the same distance, and its anchors relocate exactly. They keep their own positions. Our
+    choice: the published figure for this mode comes without a layout.
+
+    >>> question_positions(510, 3, 2).tolist()
+    [514, 515]
+    """
+    return context_positions(start + num_tokens, num_question_tokens)
+
+
 def task_position(num_context_tokens: int) -> int:
     """Give the position of the [LM] task token: that of the last context token."""
     return num_context_tokens
@@ -43,6 +57,11 @@ def midpoint_indices(num_tokens: int, ratio: int) -> Tensor:
 
     A text shorter than half a run keeps its first token, so there is always one anchor.
 
+    Odd multiples nest: 15 = 3 * 5 takes every third anchor of 5 (7 + 15k among 2 + 5k), and 255
+    takes some of 5, 15 and 51 alike; 51 itself (25 + 51k) shares only one in five with 5. Where
+    they nest, the tokens are the same, their keys and values are not: each ratio is its own pass
+    of the encoder, with marks on its own anchors.
+
     >>> midpoint_indices(10, ratio=5).tolist()
     [2, 7]
     >>> midpoint_indices(2, ratio=5).tolist()
@@ -50,6 +69,19 @@ def midpoint_indices(num_tokens: int, ratio: int) -> Tensor:
     """
     middle = (ratio - 1) // 2
     return torch.arange(middle if middle < num_tokens else 0, num_tokens, ratio)
+
+
+def slots_of(places_A: Tensor, finest: int) -> Tensor:
+    """Give the slot of anchors by their place in the chunk: the run of ``finest`` tokens it is in.
+
+    At the finest ratio these are 0, 1, 2, ..., as in an adapter of that ratio alone.
+
+    >>> slots_of(midpoint_indices(30, ratio=5), 5).tolist()
+    [0, 1, 2, 3, 4, 5]
+    >>> slots_of(midpoint_indices(30, ratio=15), 5).tolist()
+    [1, 4]
+    """
+    return places_A // finest
 
 
 def num_anchors(num_tokens: int, ratio: int) -> int:

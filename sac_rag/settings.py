@@ -1,4 +1,9 @@
-"""Build frozen settings from plain mappings; a name that is not known is an error that helps."""
+"""Frozen settings from plain mappings and back; a name that is not known is an error that helps.
+
+A setting that came after the first release carries ``metadata={"later": True}``: where it stands at
+its default it is left out of what ``plain`` writes, so that files and hashes of before stay as they
+were.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +49,16 @@ def build(kind: type[T], values: Mapping[str, Any], *, where: str, inside: str =
         for name, value in values.items()
     }
     return kind(**made)
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """Write a settings dataclass, and those inside it, as a mapping in the order of its fields."""
+    written = {}
+    for one in fields(settings):
+        value = getattr(settings, one.name)
+        if not (one.metadata.get("later") and value == one.default):
+            written[one.name] = plain(value) if is_dataclass(value) else value
+    return written
 
 
 def _value(hint: Any, value: Any, *, where: str, name: str) -> Any:

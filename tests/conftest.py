@@ -29,6 +29,18 @@ def tiny_folders(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def any_ratio_folders(tmp_path_factory):
+    """The same base model, and one adapter for the ratios 5, 15 and 51."""
+    return write_tiny(tmp_path_factory.mktemp("any"), ratios=(5, 15, 51))
+
+
+@pytest.fixture(scope="session")
+def query_aware_folders(tmp_path_factory):
+    """The same base model, and an adapter that reads the question with each chunk."""
+    return write_tiny(tmp_path_factory.mktemp("aware"), query_aware=True)
+
+
+@pytest.fixture(scope="session")
 def shared_engine(tiny_folders):
     """One engine on the tiny model for tests that do not look at its store."""
     base, adapter = tiny_folders

@@ -65,13 +65,16 @@ def tiny_model(config=None, *, seed: int = 0, dtype: torch.dtype = torch.float32
     return model.eval().requires_grad_(False)
 
 
-def tiny_adapter(model, *, ratio: int = 5, seed: int = 1, **compress) -> Adapter:
+def tiny_adapter(
+    model, *, ratio: int = 5, seed: int = 1, query_aware: bool = False, **compress
+) -> Adapter:
     """Put an adapter with random non-zero LoRA and embeddings on a model."""
     torch.manual_seed(seed)
     adapter = Adapter.create(
         model,
         compress=CompressConfig(ratio=ratio, **compress),
         lora=LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"),
+        query_aware=query_aware,
     )
     for name, weight in adapter.backbone.model.named_parameters():
         if "lora_B" in name:
@@ -81,11 +84,15 @@ def tiny_adapter(model, *, ratio: int = 5, seed: int = 1, **compress) -> Adapter
     return Adapter(adapter.method, adapter.config)
 
 
-def write_tiny(folder: Path, *, ratio: int = 5) -> tuple[Path, Path]:
-    """Write model, tokenizer and adapter as a user's folders: (model, adapter)."""
+def write_tiny(folder: Path, *, ratio: int = 5, **changes) -> tuple[Path, Path]:
+    """Write model, tokenizer and adapter as a user's folders: (model, adapter).
+
+    Changes are ``tiny_adapter``'s.
+    """
     base, sac = folder / "base", folder / f"sac-{ratio}x"
     model = tiny_model()
     model.save_pretrained(base)
     byte_tokenizer().save_pretrained(base)
-    tiny_adapter(AutoModelForCausalLM.from_pretrained(base), ratio=ratio).save_pretrained(sac)
+    model = AutoModelForCausalLM.from_pretrained(base)
+    tiny_adapter(model, ratio=ratio, **changes).save_pretrained(sac)
     return base, sac

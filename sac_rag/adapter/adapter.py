@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import torch
-from huggingface_hub import snapshot_download, upload_folder
+from huggingface_hub import CommitInfo, HfApi, snapshot_download
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -19,9 +19,10 @@ from sac_rag.adapter.config import BaseIdentity, SACConfig
 from sac_rag.anchor_cache import FORMAT_VERSION
 from sac_rag.backbone import Backbone, check_supported
 from sac_rag.config import CompressConfig
-from sac_rag.errors import AdapterMismatchError, CheckpointFormatError
+from sac_rag.errors import AdapterMismatchError, CheckpointFormatError, ConfigError
 from sac_rag.methods import METHODS, SAC, Method
 from sac_rag.prompts import PromptFormat
+from sac_rag.settings import plain
 
 EMBEDDINGS_FILE = "sac_embeddings.safetensors"
 FILES = ("adapter_config.json", "adapter_model.safetensors", "sac_config.json", EMBEDDINGS_FILE)
@@ -50,6 +51,7 @@ class Adapter:
         prompt: PromptFormat | None = None,
         base_model: str | None = None,
         method: str = "sac",
+        query_aware: bool = False,
     ) -> Adapter:
         """Put a fresh adapter on a base model, ready to be trained.
 
@@ -60,6 +62,7 @@ class Adapter:
             prompt: How documents and questions are written; the paper's format by default.
             base_model: Where the base was loaded from; by default what the model says.
             method: A name in ``sac_rag.methods.METHODS``.
+            query_aware: Whether the encoder reads each chunk together with the question.
         """
         check_supported(model)
         config = SACConfig(
@@ -68,6 +71,7 @@ class Adapter:
             compress=compress,
             prompt=prompt or PromptFormat(),
             method=_known(method),
+            query_aware=query_aware,
         )
         peft_model = get_peft_model(model, lora, autocast_adapter_dtype=False)  # type: ignore[arg-type]
         return cls(METHODS[method](Backbone(peft_model), compress), config)
@@ -104,7 +108,7 @@ class Adapter:
         Args:
             path_or_id: A folder that ``save_pretrained`` wrote, or a hub id.
             model: The base it was trained for.
-            ratio: The ratio that is wanted; None takes the adapter's.
+            ratio: The ratio that is wanted, of those that it serves; None takes the adapter's.
             local_files_only: Never ask the hub.
 
         Raises:
@@ -116,11 +120,7 @@ class Adapter:
         config.base.check_fits(
             BaseIdentity.of(model), where=str(path_or_id), base_model=config.base_model
         )
-        if ratio is not None and ratio != config.compress.ratio:
-            raise AdapterMismatchError(
-                f"asked for ratio {ratio}, the adapter in {path_or_id} was trained for ratio "
-                f"{config.compress.ratio}; leave ratio out, or give an adapter for {ratio}"
-            )
+        config = _at_ratio(config, ratio, where=str(path_or_id))
         peft_model = PeftModel.from_pretrained(
             model,  # type: ignore[arg-type]
             str(folder),
@@ -137,9 +137,14 @@ class Adapter:
         return self.method.backbone
 
     def fingerprint(self) -> str:
-        """Hash base model, adapter, settings, precision and format: caches join only within it."""
+        """Hash base model, adapter, settings, precision and format: caches join only within it.
+
+        Which of several ratios is in use is no part of it: they are one compressor.
+        """
         digest = sha256()
-        config = asdict(replace(self.config, base_model=""))
+        config = plain(replace(self.config, base_model=""))
+        if self.config.compress.ratios:
+            del config["compress"]["ratio"]
         note = (FORMAT_VERSION, sorted(config.items()), str(self.backbone.dtype))
         digest.update(repr(note).encode())
         for name, tensor in sorted(self._tensors().items()):
@@ -171,10 +176,37 @@ class Adapter:
         save_file(embeddings, folder / EMBEDDINGS_FILE)
         self.config.save(folder)
 
-    def push_to_hub(self, repo_id: str, *, folder: str | Path, **hub: Any) -> Any:
-        """Write the adapter to a folder and upload it (keywords as ``upload_folder`` takes)."""
-        self.save_pretrained(folder)
-        return upload_folder(repo_id=repo_id, folder_path=str(folder), **hub)
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Upload SAC adapter",
+        private: bool | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+    ) -> CommitInfo:
+        """Upload the adapter; the repository is created if there is none.
+
+        Args:
+            repo_id: ``owner/name``.
+            commit_message: Of the one commit it makes.
+            private: Whether a new repository is private; None for the owner's default.
+            token: As the hub's other functions take it.
+            revision: Branch; None for the main one.
+            create_pr: Open a pull request instead of committing.
+        """
+        hub = HfApi(token=token)
+        repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return hub.upload_folder(
+                repo_id=repo_id,
+                folder_path=folder,
+                commit_message=commit_message,
+                revision=revision,
+                create_pr=create_pr,
+            )
 
     def _embeddings(self) -> dict[str, Tensor]:
         return {
@@ -233,6 +265,20 @@ def _known(method: str) -> str:
             f"no compression method is called {method!r}; this sac-rag knows {', '.join(METHODS)}"
         )
     return method
+
+
+def _at_ratio(config: SACConfig, ratio: int | None, *, where: str) -> SACConfig:
+    if ratio is None:
+        return config
+    try:
+        return replace(config, compress=config.compress.at(ratio))
+    except ConfigError as error:
+        served = config.compress.served
+        raise AdapterMismatchError(
+            f"asked for ratio {ratio}, the adapter in {where} was trained for "
+            f"ratio{'s' * (len(served) > 1)} {', '.join(map(str, served))}; leave ratio out, or "
+            f"give an adapter for {ratio}"
+        ) from error
 
 
 def _fill(method: Method, path: Path) -> None:

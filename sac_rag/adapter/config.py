@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from sac_rag.config import CompressConfig
 from sac_rag.errors import AdapterMismatchError, CheckpointFormatError, ConfigError
 from sac_rag.prompts import PromptFormat
-from sac_rag.settings import build
+from sac_rag.settings import build, plain
 
 CONFIG_FILE = "sac_config.json"
 FORMAT_VERSION = 1
@@ -99,7 +99,7 @@ class SACConfig:
     base_model: str
     """Where that model was loaded from: a path or hub id."""
     compress: CompressConfig = field(default_factory=CompressConfig)
-    """Ratio, chunk size, selection, attention, anchor embedding."""
+    """Ratios, chunk size, selection, attention, anchor embedding."""
     prompt: PromptFormat = field(default_factory=PromptFormat)
     """How documents and questions are written."""
     method: str = "sac"
@@ -110,10 +110,26 @@ class SACConfig:
     """Whether the frozen model's own BOS stands at position 0 before all documents."""
     format_version: int = FORMAT_VERSION
     """Version of this file."""
+    query_aware: bool = field(default=False, metadata={"later": True})
+    """Whether the encoder reads each chunk together with the question (beyond the paper).
+
+    The question part, as the decoder reads it (``prompt.question_template``), follows each chunk
+    inside the encoder only: at the position ids right behind the chunk, seen by and seeing every
+    token of it, without a mark. Anchors, ratio and positions are those of the mode without. The
+    anchors answer that question alone, and only method ``sac`` with attention both ways can."""
+
+    def __post_init__(self) -> None:
+        if self.query_aware and (self.method != "sac" or self.compress.attention == "causal"):
+            raise ConfigError(
+                f"query_aware=true with method={self.method!r} and "
+                f"attention={self.compress.attention!r}: the question stands behind a chunk, and "
+                "only method sac with attention bidirectional lets the anchors see it; use these, "
+                "or leave query_aware out"
+            )
 
     def save(self, folder: Path) -> None:
         """Write ``sac_config.json``."""
-        text = json.dumps(asdict(self), indent=2, sort_keys=True)
+        text = json.dumps(plain(self), indent=2, sort_keys=True)
         (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
 
     @classmethod

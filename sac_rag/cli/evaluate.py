@@ -17,6 +17,7 @@ from sac_rag.errors import ConfigError, StoreWriteError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from sac_rag.engine import SACEngine
     from sac_rag.eval import Report
 
 
@@ -28,6 +29,10 @@ def eval_(
         list[str] | None,
         typer.Option(metavar="[NAME=]PATH", help="A SAC adapter; again for more of them."),
     ] = None,
+    ratios: Annotated[
+        str,
+        typer.Option(metavar="5,15,51", help="Tokens per anchor to try; each adapter's own."),
+    ] = "",
     model: options.Model = "embedded",
     limit: Annotated[int, typer.Option(min=0, help="Questions at most; 0 for all.")] = 0,
     max_new_tokens: options.MaxNewTokens = 32,
@@ -47,17 +52,18 @@ def eval_(
     """
     from sac_rag.data import read_qa
 
+    asked = [(*one, ratio) for one in _named(adapter) for ratio in _ratios(ratios)]
     records = list(islice(read_qa(data), limit or None))
     folder = Path(output) if output else None
     report = None
-    for name, path in _named(adapter):
+    for name, path, ratio in asked:
         with open_engine(
-            model=model, adapter=path, ratio=None, device=device, dtype=dtype
+            model=model, adapter=path, ratio=ratio, device=device, dtype=dtype
         ) as engine:
             from sac_rag.eval import Report, compressed, evaluate, full, none
 
             askers = {} if report else {"full": full(engine), "none": none(engine)}
-            askers[name or f"{engine.adapter.config.method}-{engine.ratio}x"] = compressed(engine)
+            askers[_shown(name, engine, several="," in ratios)] = compressed(engine)
             with progress(what="eval", total=len(askers) * len(records)) as bar:
                 steps = _Steps(bar, list(askers), len(records))
                 found = evaluate(
@@ -99,6 +105,25 @@ def _named(adapters: list[str] | None) -> list[tuple[str, str | None]]:
     if len(set(names)) != len(names):
         raise ConfigError(f"two adapters have one name, got {', '.join(names)}; name them apart")
     return named
+
+
+def _ratios(words: str) -> list[int | None]:
+    """Read ``5,15,51``; nothing is each adapter's own."""
+    if not words.strip():
+        return [None]
+    found = [int(word) for word in words.split(",") if word.strip().isdecimal()]
+    if len(found) != len(words.split(",")) or len(set(found)) != len(found) or 0 in found:
+        raise ConfigError(f"--ratios takes different whole numbers, e.g. 5,15,51, got {words!r}")
+    return [*found]
+
+
+def _shown(name: str, engine: SACEngine, *, several: bool) -> str:
+    """Name a row of the table: the adapter's name or what it is, and at which ratio."""
+    config = engine.adapter.config
+    ratio = f"-{engine.ratio}x"
+    if name:
+        return f"{name}{ratio if several else ''}"
+    return f"{config.method}{ratio}{'-query-aware' if config.query_aware else ''}"
 
 
 def _write(report: Report, folder: Path) -> None:

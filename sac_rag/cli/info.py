@@ -74,6 +74,8 @@ def _model_facts(engine: SACEngine, adapter: str | None) -> dict[str, Any]:
         "adapter": adapter or own,
         "method": config.method,
         "ratio": engine.ratio,
+        "ratios": list(engine.ratios),
+        "query_aware": engine.query_aware,
         "chunk_size": config.compress.chunk_size,
         "window": engine.window,
         "bytes_per_anchor": values * backbone.dtype.itemsize,
@@ -100,7 +102,7 @@ def _show(facts: dict[str, Any]) -> None:
         "sac-rag": f"{facts['version']} on Python {facts['python']}",
         "libraries": ", ".join(f"{name} {version}" for name, version in libraries if version),
         "model": f"{facts['model']} ({facts['model_type']}, {facts['parameters']:,} parameters)",
-        "adapter": f"{facts['adapter']} ({facts['method']})",
+        "adapter": f"{facts['adapter']} ({facts['method']}{_mode(facts)})",
         "ratio": f"{count(facts['ratio'], 'token')} per anchor, chunks of {facts['chunk_size']}",
         "window": f"{facts['window']:,} tokens",
         "anchor": f"{size(facts['bytes_per_anchor'])} of keys and values",
@@ -111,6 +113,11 @@ def _show(facts: dict[str, Any]) -> None:
     for name, value in lines.items():
         grid.add_row(name, value)
     out().print(grid)
+
+
+def _mode(facts: dict[str, Any]) -> str:
+    served = f" at {', '.join(map(str, facts['ratios']))}" if len(facts["ratios"]) > 1 else ""
+    return served + (", query-aware" if facts["query_aware"] else "")
 
 
 def _store_line(store: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from sac_rag.adapter import Adapter
 from sac_rag.anchor_cache import AnchorCache, cat
 from sac_rag.chunking import Chunk, split_chunks
 from sac_rag.engine.requests import Document, Stored
+from sac_rag.engine.wanted import Wants
 from sac_rag.errors import (
     AnchorNotFoundError,
     CorruptEntryError,
@@ -53,6 +54,7 @@ class Compressed:
 class _Missing:
     key: str
     document: Document
+    question_ids: tuple[int, ...]
 
 
 class Compressor:
@@ -68,16 +70,25 @@ class Compressor:
         self.adapter = adapter
         self.tokens = tokens
         self.store = store
+        self.wants = Wants(adapter, tokens=tokens, store=store)
 
     def compress(
         self,
         documents: Sequence[Document | Stored | AnchorCache],
         *,
+        questions: Sequence[str | None] | None = None,
         cancel: threading.Event | None = None,
     ) -> list[Compressed]:
         """Give each document's anchors, in order; equal documents are encoded once.
 
+        Args:
+            documents: Texts, or what stands for them.
+            questions: What each is compressed for, in query-aware mode; None without.
+            cancel: When set, encoding stops at the next batch.
+
         Raises:
+            ConfigError: If a question is missing, or not read by this adapter, or a document's
+                ratio is not served.
             AnchorNotFoundError: If a stored document is gone, text and all.
             IncompatibleCacheError: If the store holds anchors of another model under a key.
             GenerationCancelledError: If ``cancel`` was set meanwhile.
@@ -85,39 +96,46 @@ class Compressor:
         found: dict[str, Compressed] = {}
         missing: dict[str, _Missing] = {}
         keys: list[str | None] = []
-        for document in documents:
+        asked = [None] * len(documents) if questions is None else questions
+        for document, question in zip(documents, asked, strict=True):
+            question_ids = self.wants.question_ids(question)
             if isinstance(document, AnchorCache):
-                self._check_own(document)
-            key = None if isinstance(document, AnchorCache) else self.key_of(document)
+                self._check_own(document, question_ids)
+            key = None if isinstance(document, AnchorCache) else self._key(document, question_ids)
             keys.append(key)
             if key is None or key in found or key in missing:
                 continue
-            loaded = self._load(key)
+            loaded = self._load(key, question_ids)
             if loaded is not None:
                 found[key] = loaded
             elif not isinstance(document, AnchorCache):
-                missing[key] = _Missing(key=key, document=self._text_of(document))
+                text = self._text_of(document)
+                missing[key] = _Missing(key=key, document=text, question_ids=question_ids)
         found.update(self._encode(list(missing.values()), cancel))
         return [
             Compressed(cache=document) if isinstance(document, AnchorCache) else found[str(key)]
             for document, key in zip(documents, keys, strict=True)
         ]
 
-    def _check_own(self, cache: AnchorCache) -> None:
-        own = self.adapter.method.fingerprint
+    def _check_own(self, cache: AnchorCache, question_ids: tuple[int, ...]) -> None:
+        own = self.wants.fingerprint(question_ids)
         if cache.fingerprint != own:
             raise IncompatibleCacheError(
                 f"an AnchorCache comes from compressor {cache.fingerprint[:12]}, this engine is "
-                f"{own[:12]}: another model, adapter, precision or setting made it; compress the "
-                "text again with this engine"
+                f"{own[:12]}: another model, adapter, precision or "
+                f"{'question' if question_ids else 'setting'} made it; compress the text again "
+                f"with this engine{' and question' if question_ids else ''}"
             )
 
-    def key_of(self, document: Document | Stored) -> str:
+    def key_of(self, document: Document | Stored, question: str | None = None) -> str:
         """Give the key under which the store keeps, or would keep, a document's anchors."""
+        return self._key(document, self.wants.question_ids(question))
+
+    def _key(self, document: Document | Stored, question_ids: tuple[int, ...]) -> str:
         if isinstance(document, Stored):
+            self.wants.refuse_handles()
             return document.key
-        written = self.adapter.config.prompt.document(document.text, document.title)
-        return self.store.key_for(fingerprint=self.adapter.method.fingerprint, text=written)
+        return self.wants.key(document, question_ids)
 
     def has(self, document: Document | Stored | AnchorCache) -> bool:
         """Say whether the store has a document's anchors, without reading them."""
@@ -129,10 +147,9 @@ class Compressor:
             return len(document)
         if isinstance(document, Stored):
             return document.num_anchors
-        compress = self.adapter.config.compress
-        return num_anchors_of_text(
-            self.count_tokens(document), ratio=compress.ratio, chunk_size=compress.chunk_size
-        )
+        chunk_size = self.adapter.config.compress.chunk_size
+        ratio = self.wants.ratio(document)
+        return num_anchors_of_text(self.count_tokens(document), ratio=ratio, chunk_size=chunk_size)
 
     def count_tokens(self, document: Document) -> int:
         """Count what the encoder reads of a document, BOS and prefix included."""
@@ -143,10 +160,10 @@ class Compressor:
         prompt = self.adapter.config.prompt
         return prompt.seen_ids(document.text, document.title, tokens=self.tokens)
 
-    def _load(self, key: str) -> Compressed | None:
+    def _load(self, key: str, question_ids: tuple[int, ...]) -> Compressed | None:
         began = time.perf_counter()
         try:
-            cache = self.store.get(key, fingerprint=self.adapter.method.fingerprint)
+            cache = self.store.get(key, fingerprint=self.wants.fingerprint(question_ids))
         except CorruptEntryError as error:
             logger.warning("a stored entry is damaged and will be encoded again: %s", error)
             return None
@@ -164,7 +181,7 @@ class Compressor:
                 f"the handle of document {document.key} is genuine, but the store holds neither "
                 "its anchors nor its text any more; compress the document again"
             )
-        return Document(text=kept.text, title=kept.title)
+        return self.wants.read_back(kept, document.key)
 
     def _encode(
         self, missing: list[_Missing], cancel: threading.Event | None
@@ -173,7 +190,12 @@ class Compressor:
         chunks: list[tuple[str, Chunk]] = [
             (one.key, chunk)
             for one in missing
-            for chunk in split_chunks(self.seen_ids(one.document), chunk_size=chunk_size)
+            for chunk in split_chunks(
+                self.seen_ids(one.document),
+                chunk_size=chunk_size,
+                ratio=self.wants.ratio(one.document),
+                question_ids=one.question_ids,
+            )
         ]
         parts: dict[str, list[tuple[int, AnchorCache]]] = {one.key: [] for one in missing}
         seconds = dict.fromkeys(parts, 0.0)
@@ -205,8 +227,8 @@ class Compressor:
 def _batches(chunks: list[tuple[str, Chunk]]) -> list[list[tuple[str, Chunk]]]:
     """Group chunks of like length, so that little is padding, within the token budget."""
     batches: list[list[tuple[str, Chunk]]] = []
-    for item in sorted(chunks, key=lambda pair: -len(pair[1])):
-        room = BATCH_TOKENS // len(batches[-1][0][1]) if batches else 0
+    for item in sorted(chunks, key=lambda pair: -pair[1].num_read):
+        room = BATCH_TOKENS // batches[-1][0][1].num_read if batches else 0
         if batches and len(batches[-1]) < room:
             batches[-1].append(item)
         else:

@@ -34,16 +34,21 @@ class HandleDesk:
         What the store has is signed without being read: should it prove damaged when a question
         needs it, it is encoded again from the kept text.
         """
+        self._compressor.wants.refuse_handles()
         missing = [one for one in documents if not self._compressor.has(one)]
         for one in self._compressor.compress(missing, cancel=cancel):
             if one.write_error is not None:
                 raise one.write_error
         return [self._sign(one) for one in documents]
 
-    def _sign(self, document: Document | Stored | AnchorCache) -> Handle:
+    def key_of(self, document: Document | Stored | AnchorCache, question: str | None = None) -> str:
+        """Give a document's key in the store (see ``SACEngine.key_of``)."""
         if isinstance(document, AnchorCache):
             raise ConfigError("an AnchorCache has no text to store; give the document's text")
-        key = self._compressor.key_of(document)
+        return self._compressor.key_of(document, question)
+
+    def _sign(self, document: Document | Stored | AnchorCache) -> Handle:
+        key = self.key_of(document)
         num_anchors = self._compressor.count_anchors(document)
         namespace = self._store.namespace
         text = issue(self._store.secret, namespace=namespace, key=key, num_anchors=num_anchors)
@@ -77,4 +82,5 @@ class HandleDesk:
     def _split(self, text: str) -> list[str | Handle]:
         if not contains_handle(text):
             return [text]
+        self._compressor.wants.refuse_handles()
         return split(text, secret=self._store.secret, namespace=self._store.namespace)

@@ -10,35 +10,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sac_rag.anchor_cache import AnchorCache
 from sac_rag.engine.aio import AsyncCalls, generation_params
-from sac_rag.engine.compressor import Compressed, Compressor
+from sac_rag.engine.compressor import Compressor
 from sac_rag.engine.desk import HandleDesk
+from sac_rag.engine.documents import DocumentCalls
 from sac_rag.engine.facts import Facts, Parts
 from sac_rag.engine.loading import EMBEDDED, Loaded, load
 from sac_rag.engine.prompting import PromptBuilder
-from sac_rag.engine.requests import (
-    Document,
-    DocumentLike,
-    Request,
-    Segment,
-    Stored,
-    as_segment,
-    check_question,
-)
+from sac_rag.engine.requests import DocumentLike, Request, as_segment, check_question
 from sac_rag.engine.streaming import AnswerStream
 from sac_rag.engine.usage import Answer, Usage
 from sac_rag.errors import EngineClosedError
 from sac_rag.generation import GenerationParams, complete
 from sac_rag.generation.decode import OnText
-from sac_rag.handles import Handle
 from sac_rag.store import AnchorStore, open_store
 
 BATCH_REQUESTS = 8
 """Requests decoded together."""
 
 
-class SACEngine(Facts, AsyncCalls):
+class SACEngine(Facts, DocumentCalls, AsyncCalls):
     """Compresses documents into anchors and answers questions from them.
 
     Safe to call from several threads: one of them uses the model at a time.
@@ -79,7 +70,7 @@ class SACEngine(Facts, AsyncCalls):
             model: ``embedded``, a folder, a hub id, or an adapter folder that names its base.
             adapter: Folder or hub id of a SAC adapter; ``embedded`` brings its own. Without one
                 every token is kept (ratio 1).
-            ratio: Tokens per anchor that is wanted; None takes the adapter's.
+            ratio: Tokens per anchor, of those that the adapter serves; None takes the adapter's.
             store: An ``AnchorStore``, a folder, or None for memory.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...
             dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
@@ -104,45 +95,6 @@ class SACEngine(Facts, AsyncCalls):
             engine._closing.callback(engine.store.close)
         return engine
 
-    # compress
-
-    def compress(
-        self, documents: DocumentLike | Sequence[DocumentLike]
-    ) -> AnchorCache | list[AnchorCache]:
-        """Give the anchors of one document, or a list for several.
-
-        Raises:
-            EmptyInputError: If a document holds no text.
-            InvalidTextError: If a document is not valid Unicode.
-        """
-        if isinstance(documents, str | Mapping | Document | Stored | AnchorCache):
-            return self.compress_each([documents])[0].cache
-        return [one.cache for one in self.compress_each(documents)]
-
-    def compress_each(self, documents: Sequence[DocumentLike]) -> list[Compressed]:
-        """Compress documents; tell of each its key, whether it was encoded now, and the time."""
-        return self._open().compressor.compress([as_segment(document) for document in documents])
-
-    def issue(
-        self, documents: Sequence[DocumentLike], *, cancel: threading.Event | None = None
-    ) -> list[Handle]:
-        """Compress and store documents, until ``cancel`` is set; give a handle for each.
-
-        Raises:
-            StoreWriteError: If anchors could not be stored: a handle would lead nowhere.
-            ConfigError: If an ``AnchorCache`` is given, which has no key in a store.
-        """
-        return self._open().desk.issue([as_segment(one) for one in documents], cancel=cancel)
-
-    def resolve(self, text: str) -> list[Segment]:
-        """Read a prompt with handles as segments; a document named twice stands once.
-
-        Raises:
-            InvalidHandleError: If a handle is cut or malformed.
-            HandleForgeryError: If one was not issued by this store and namespace.
-        """
-        return self._open().desk.resolve(text)
-
     # answer
 
     def request(
@@ -158,7 +110,8 @@ class SACEngine(Facts, AsyncCalls):
         self._open()
         documents = [documents] if isinstance(documents, str | Mapping) else documents  # type: ignore[list-item]
         segments = [as_segment(document, compressed=compress) for document in documents]
-        return Request(segments=[*segments, self.prompt_format.question(check_question(question))])
+        asked = self.prompt_format.question(check_question(question))
+        return Request(segments=[*segments, asked], question=question)
 
     def answer(
         self,

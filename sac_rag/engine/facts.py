@@ -50,8 +50,18 @@ class Facts:
 
     @property
     def ratio(self) -> int:
-        """Tokens per anchor."""
+        """Tokens per anchor, unless a document asks for another of ``ratios``."""
         return self._open().loaded.adapter.config.compress.ratio
+
+    @property
+    def ratios(self) -> tuple[int, ...]:
+        """Tokens per anchor that documents can ask for; their anchors join in one prompt."""
+        return self._open().loaded.adapter.config.compress.served
+
+    @property
+    def query_aware(self) -> bool:
+        """Whether documents are compressed for one question, which then must come with them."""
+        return self._open().loaded.adapter.config.query_aware
 
     @property
     def chunk_size(self) -> int:

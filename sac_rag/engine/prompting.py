@@ -50,15 +50,29 @@ class PromptBuilder:
 
         Raises:
             ContextOverflowError: If a prompt with its answer does not fit the model's window.
+            ConfigError: If the adapter is query-aware, and a request with documents asks nothing.
             EmptyInputError: If a request holds no text.
         """
         wanted = [[one for one in request.segments if _is_compressed(one)] for request in requests]
-        made = self._compressor.compress([one for row in wanted for one in row], cancel=cancel)  # type: ignore[misc]
+        made = self._compressor.compress(
+            [one for row in wanted for one in row],  # type: ignore[misc]
+            questions=self._questions(requests, wanted),
+            cancel=cancel,
+        )
         built = []
         for request, row in zip(requests, wanted, strict=True):
             mine, made = made[: len(row)], made[len(row) :]
             built.append(self._build(request, mine, params))
         return built
+
+    def _questions(
+        self, requests: Sequence[Request], wanted: Sequence[Sequence[object]]
+    ) -> list[str | None] | None:
+        """Say what each document is asked, if that matters to its anchors."""
+        if not self._compressor.wants.query_aware:
+            return None
+        rows = zip(requests, wanted, strict=True)
+        return [request.question for request, row in rows for _ in row]
 
     def count_text(self, request: Request) -> int:
         """Count the text tokens of a prompt as ``build`` would lay it, BOS included."""

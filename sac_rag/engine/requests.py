@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sac_rag.anchor_cache import AnchorCache
 from sac_rag.errors import ConfigError, EmptyInputError
@@ -19,6 +19,8 @@ class Document:
     """Written before the text, if given."""
     compressed: bool = True
     """Whether anchors stand for it; False lets the decoder read it in full."""
+    ratio: int | None = None
+    """Tokens per anchor, of those that the adapter serves; None for the engine's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,9 @@ class Request:
 
     segments: Sequence[Segment]
     """Texts, documents and anchor caches."""
+    question: str | None = None
+    """What is asked: a query-aware adapter compresses the documents for it, others do not read it
+    here. The prompt's text says it again for the decoder."""
 
 
 def as_segment(
@@ -77,11 +82,7 @@ def as_segment(
     elif isinstance(document, Mapping):
         document = _from_mapping(document, compressed=compressed)
     elif isinstance(document, Document):
-        document = Document(
-            text=document.text,
-            title=document.title,
-            compressed=compressed and document.compressed,
-        )
+        document = replace(document, compressed=compressed and document.compressed)
     else:
         raise TypeError(
             f"a document is a str, a mapping with 'text' and perhaps 'title', or an AnchorCache, "

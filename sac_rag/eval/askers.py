@@ -71,8 +71,10 @@ class EngineAsker:
 
 
 def compressed(engine: SACEngine) -> EngineAsker:
-    """Ask with every document as anchors."""
-    return EngineAsker(engine, "compressed", _with_anchors)
+    """Ask with every document as anchors; a query-aware engine makes them for each question."""
+    # which of several ratios is in use is no part of the fingerprint
+    chosen = f" {engine.ratio}x" if len(engine.ratios) > 1 else ""
+    return EngineAsker(engine, f"compressed{chosen}", _with_anchors)
 
 
 def full(engine: SACEngine) -> EngineAsker:

@@ -17,6 +17,7 @@ from sac_rag.anchor_cache import AnchorCache
 from sac_rag.backbone import ATTENTION, Backbone
 from sac_rag.chunking import Chunk
 from sac_rag.config import CompressConfig
+from sac_rag.errors import ConfigError
 from sac_rag.layout import (
     context_positions,
     midpoint_indices,
@@ -32,7 +33,7 @@ class AppendedMemory(Method):
     Args:
         backbone: The base model; its LoRA is the encoder's.
         config: Ratio and chunk size give the number of memory tokens; attention is causal in the
-            originals.
+            originals. At several ratios a memory token has the vector of the run it stands for.
         fingerprint: Identity of model, adapter and settings.
     """
 
@@ -76,8 +77,17 @@ class AppendedMemory(Method):
         ]
 
     def count_memory(self, chunks: Sequence[Chunk]) -> list[int]:
-        """Count each chunk's memory tokens: as many as SAC would keep anchors."""
-        return [num_anchors(len(chunk), self.config.ratio) for chunk in chunks]
+        """Count each chunk's memory tokens: as many as SAC would keep anchors.
+
+        Raises:
+            ConfigError: If a chunk comes with a question.
+        """
+        if any(chunk.question_ids for chunk in chunks):
+            raise ConfigError(
+                f"query-aware compression is SAC's; {type(self).__name__} reads no question beside "
+                "a chunk: use method sac, or compress without a question"
+            )
+        return [num_anchors(len(chunk), self.ratio_of(chunk)) for chunk in chunks]
 
     def append_memory(
         self, chunks: Sequence[Chunk], counts: Sequence[int]
@@ -86,8 +96,8 @@ class AppendedMemory(Method):
         device = self.backbone.device
         memory_AD = self.memory_embeddings.to(self.backbone.dtype)
         rows = [
-            torch.cat([self.backbone.embed(chunk.token_ids), memory_AD[:count]])
-            for chunk, count in zip(chunks, counts, strict=True)
+            torch.cat([self.backbone.embed(chunk.token_ids), memory_AD[self.slots(chunk)]])
+            for chunk in chunks
         ]
         spots = [
             torch.arange(len(chunk), len(chunk) + count)
@@ -108,7 +118,7 @@ class EPL(AppendedMemory):
     def positions(self, chunk: Chunk, num_memory: int) -> tuple[Tensor, Tensor, int]:
         """Count the context on over the text; put memory at the anchors' places."""
         context = context_positions(chunk.start, len(chunk))
-        return context, context[midpoint_indices(len(chunk), self.config.ratio)], len(chunk)
+        return context, context[midpoint_indices(len(chunk), self.ratio_of(chunk))], len(chunk)
 
 
 class FiveHundred(AppendedMemory):

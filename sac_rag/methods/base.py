@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from sac_rag.backbone import ATTENTION, Backbone
 from sac_rag.chunking import Chunk
 from sac_rag.config import CompressConfig
 from sac_rag.errors import ConfigError
+from sac_rag.layout import midpoint_indices, slots_of
 
 TASK_TOKENS = ("AE", "LM")
 """Rows of ``task_embeddings``, in the order of the authors' released checkpoint."""
@@ -52,10 +54,35 @@ class Method(nn.Module):
         """Give a task token's embedding, (D,), that stands between anchors and text."""
         return self.task_embeddings[TASK_TOKENS.index(task)].to(self.backbone.dtype)
 
+    def ratio_of(self, chunk: Chunk) -> int:
+        """Give the tokens per anchor that a chunk wants.
+
+        Raises:
+            ConfigError: If the config does not serve that ratio.
+        """
+        return self.config.ratio if chunk.ratio is None else self.config.at(chunk.ratio).ratio
+
+    def slots(self, chunk: Chunk) -> Tensor:
+        """Give the rows of a chunk's learned vectors, (A,): by the middles of its runs."""
+        return slots_of(midpoint_indices(len(chunk), self.ratio_of(chunk)), self.config.finest)
+
+    def fingerprint_of(self, question_ids: Sequence[int] = ()) -> str:
+        """Give the fingerprint of caches made with a question: its own for each question.
+
+        The ratio is no part of it: caches of one adapter at several ratios join.
+        """
+        if not question_ids:
+            return self.fingerprint
+        return sha256(f"{self.fingerprint} {list(question_ids)}".encode()).hexdigest()
+
     def compress_chunk(self, chunk: Chunk) -> AnchorCache:
         """Compress one chunk."""
         return self.compress_chunks([chunk])[0]
 
     def compress_chunks(self, chunks: Sequence[Chunk]) -> list[AnchorCache]:
-        """Compress chunks of any lengths in one pass: the same numbers as one by one."""
+        """Compress chunks of any lengths and ratios in one pass: the same numbers as one by one.
+
+        Raises:
+            ConfigError: If a chunk wants a ratio or a question that the method does not know.
+        """
         raise NotImplementedError

@@ -64,5 +64,5 @@ class ICAE(AppendedMemory):
 
     def _memory_before(self, chunk: Chunk) -> int:
         return num_anchors_of_text(
-            chunk.start, ratio=self.config.ratio, chunk_size=self.config.chunk_size
+            chunk.start, ratio=self.ratio_of(chunk), chunk_size=self.config.chunk_size
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from sac_rag.eval import (
     QA_METRICS,
     ROADS,
     SUMMARY_METRICS,
+    Asker,
     Bootstrap,
     Metric,
     Report,
@@ -50,7 +51,7 @@ def check_evaluation(recipe: Recipe) -> None:
 
 
 def run_evaluation(recipe: Recipe) -> Report:
-    """Ask the adapter of a run; answers that are there already are not asked again.
+    """Ask the adapter of a run, at each of its ratios; answers that are there are not asked again.
 
     Writes the report as JSON, and every answer to ``<out>/answers/<method>.jsonl``.
 
@@ -64,24 +65,36 @@ def run_evaluation(recipe: Recipe) -> Report:
     asked, run = recipe.evaluate, Path(recipe.out)
     adapter = _adapter_of(run)
     records = _records(asked, seed=recipe.data.order_seed)
-    with (
-        SACEngine.from_pretrained(recipe.model, adapter=adapter, dtype=recipe.precision) as engine,
-        writing(run / "answers", run=run),
-    ):
-        name = f"{engine.adapter.config.method}-{engine.ratio}x"
-        roads = _named(asked.roads, ROADS, what="roads")
-        report = evaluate(
-            {name if road == "compressed" else road: ask(engine) for road, ask in roads.items()},
-            records,
-            batch_size=asked.batch,
-            max_new_tokens=asked.max_new_tokens,
-            metrics=_named(asked.metrics, METRICS, what="metrics"),
-            outputs=run / "answers",
-            bootstrap=Bootstrap(resamples=asked.resamples),
-            on_progress=lambda *done: logger.info("%s: %d of %d questions", *done),
-        )
+    ratios: Sequence[int] = recipe.compress.served if "compressed" in asked.roads else [0]
+    methods = {}
+    for index, ratio in enumerate(ratios):
+        with SACEngine.from_pretrained(
+            recipe.model, adapter=adapter, ratio=ratio or None, dtype=recipe.precision
+        ) as engine:
+            askers = _askers(engine, asked.roads if index == 0 else ["compressed"])
+            with writing(run / "answers", run=run):
+                report = evaluate(
+                    askers,
+                    records,
+                    batch_size=asked.batch,
+                    max_new_tokens=asked.max_new_tokens,
+                    metrics=_named(asked.metrics, METRICS, what="metrics"),
+                    outputs=run / "answers",
+                    bootstrap=Bootstrap(resamples=asked.resamples),
+                    on_progress=lambda *done: logger.info("%s: %d of %d questions", *done),
+                )
+        methods |= report.methods
+    report = Report(methods=methods, max_new_tokens=asked.max_new_tokens)
     _write(report, Path(asked.json) if asked.json else run / "evaluation.json", run=run)
     return report
+
+
+def _askers(engine: SACEngine, roads: Sequence[str]) -> dict[str, Asker]:
+    """Name the rows of the table: a road, or for the compressed one what the adapter is."""
+    config = engine.adapter.config
+    own = f"{config.method}-{engine.ratio}x{'-query-aware' if config.query_aware else ''}"
+    chosen = _named(roads, ROADS, what="roads")
+    return {own if road == "compressed" else road: ask(engine) for road, ask in chosen.items()}
 
 
 def _adapter_of(run: Path) -> Path:

@@ -29,9 +29,15 @@ class TrainingModule(nn.Module):
         # where accelerate looks for the layers that FSDP shards one by one
         self._no_split_modules = [type(adapter.backbone.decoder.layers[0]).__name__]
 
-    def forward(self, samples: Sequence[Sample]) -> dict[str, Any]:
-        """Give ``loss``, and each objective's own mean loss by name."""
-        anchors = compress_samples(self.method, samples)
+    def forward(self, samples: Sequence[Sample], ratio: int | None = None) -> dict[str, Any]:
+        """Give ``loss``, and each objective's own mean loss by name.
+
+        Args:
+            samples: A batch.
+            ratio: Tokens per anchor in any-ratio training; None for the method's own.
+        """
+        query_aware = self.adapter.config.query_aware
+        anchors = compress_samples(self.method, samples, ratio=ratio, query_aware=query_aware)
         parts: dict[str, Tensor] = {
             name: OBJECTIVES[name](self.method, samples, anchors).mean() for name in self.weights
         }
@@ -41,7 +47,9 @@ class TrainingModule(nn.Module):
 
     def continuation_losses(self, samples: Sequence[Sample]) -> Tensor:
         """Give each sample's mean loss over what follows its compressed text, (B,)."""
-        return continuation(self.method, samples, compress_samples(self.method, samples))
+        query_aware = self.adapter.config.query_aware
+        anchors = compress_samples(self.method, samples, query_aware=query_aware)
+        return continuation(self.method, samples, anchors)
 
 
 def make_trainable(adapter: Adapter) -> int:

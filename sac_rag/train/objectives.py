@@ -26,11 +26,31 @@ Objective = Callable[[Method, Sequence[Sample], Sequence[AnchorCache]], Tensor]
 NO_LABEL = -100
 
 
-def compress_samples(method: Method, samples: Sequence[Sample]) -> list[AnchorCache]:
-    """Compress all chunks of all documents of a batch in one pass; join each sample's documents."""
-    size = method.config.chunk_size
+def compress_samples(
+    method: Method,
+    samples: Sequence[Sample],
+    *,
+    ratio: int | None = None,
+    query_aware: bool = False,
+) -> list[AnchorCache]:
+    """Compress all chunks of all documents of a batch in one pass; join each sample's documents.
+
+    Args:
+        method: Compresses.
+        samples: Their documents.
+        ratio: Tokens per anchor; None for the method's own.
+        query_aware: Whether the encoder reads a sample's prompt, the question, behind each chunk.
+    """
     chunks: list[list[list[Chunk]]] = [
-        [split_chunks(list(document), chunk_size=size) for document in sample.documents]
+        [
+            split_chunks(
+                list(document),
+                chunk_size=method.config.chunk_size,
+                ratio=ratio,
+                question_ids=sample.prompt if query_aware else (),
+            )
+            for document in sample.documents
+        ]
         for sample in samples
     ]
     made = iter(method.compress_chunks([one for row in chunks for part in row for one in part]))

@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from sac_rag.config import CompressConfig
 from sac_rag.errors import ConfigError
+from sac_rag.settings import plain
 
 STAGES = ("pretrain", "finetune")
 PRECISIONS = ("float32", "bfloat16")
@@ -60,7 +61,7 @@ class DataSettings:
     max_bad: int = 0
     """Bad records that are skipped (and reported) before the run is refused."""
     distractors: int = 0
-    """Documents of other records joined to each, for composition-aware training."""
+    """Documents of other records joined to each in random order: composition-aware training."""
     order: str = "authors"
     """``authors``: texts as they come, questions shuffled once; ``shuffled``, ``as_read``: both."""
     order_seed: int = 0
@@ -136,7 +137,7 @@ class Recipe:
     method: str = "sac"
     """A name in ``sac_rag.methods.METHODS``."""
     compress: CompressConfig = field(default_factory=CompressConfig)
-    """Ratio, chunks, anchors."""
+    """Ratio or ratios, chunks, anchors; of several ``ratios`` each step draws one."""
     lora: LoraSettings = field(default_factory=LoraSettings)
     """The encoder's LoRA."""
     objectives: Objectives = field(default_factory=Objectives)
@@ -171,6 +172,8 @@ class Recipe:
     """transformers' integrations: ``tensorboard``, ``wandb``, ...; empty for none."""
     run_name: str = ""
     """What those call the run; empty for their own choice."""
+    query_aware: bool = field(default=False, metadata={"later": True})
+    """Whether the encoder reads each chunk together with the sample's question."""
 
     def __post_init__(self) -> None:
         if self.stage not in STAGES:
@@ -183,6 +186,11 @@ class Recipe:
             raise ConfigError(
                 f"a {self.stage} run with no objective learns nothing; give one a weight, "
                 "e.g. objectives.continuation=1"
+            )
+        if self.query_aware and not self.objectives.qa:
+            raise ConfigError(
+                "query_aware=true trains on questions, and objectives.qa has no weight: pretrain "
+                "without query_aware, and fine-tune that adapter with it"
             )
         if min(self.steps, self.batch, self.micro_batch) < 1:
             raise ConfigError(
@@ -197,7 +205,7 @@ class Recipe:
 
     def identity(self) -> str:
         """Hash everything that a run's numbers depend on; a checkpoint resumes only within it."""
-        settings = asdict(self)
+        settings = plain(self)
         for name in NOT_IN_THE_NUMBERS:
             settings.pop(name)
         return sha256(repr(sorted(settings.items())).encode()).hexdigest()

@@ -68,16 +68,7 @@ def read_steps(path: str | Path, changes: Sequence[str] = (), *, stage: str = ""
     rest = [change for change in changes if change not in of_stages]
     if "stages" not in settings:
         return [_one_step(settings, rest, stage=stage, where=str(path))]
-    steps = _several(settings, rest, where=str(path))
-    if not stage:
-        return steps
-    chosen = [step for step in steps if step.stage == stage]
-    if stage == EVALUATE and not chosen and steps:
-        chosen = [Step(EVALUATE, steps[-1].recipe)]
-    if not chosen:
-        named = ", ".join(step.stage for step in steps)
-        raise ConfigError(f"{path} has no stage {stage!r}; it names {named}")
-    return chosen
+    return _several(settings, rest, stage=stage, where=str(path))
 
 
 def read_recipe(path: str | Path, changes: Sequence[str] = (), *, stage: str = "") -> Recipe:
@@ -116,24 +107,30 @@ def _one_step(settings: dict[str, Any], changes: Sequence[str], *, stage: str, w
     return Step(stage or recipe.stage, recipe)
 
 
-def _several(settings: dict[str, Any], changes: Sequence[str], *, where: str) -> list[Step]:
+def _several(
+    settings: dict[str, Any], changes: Sequence[str], *, stage: str, where: str
+) -> list[Step]:
     names = settings.pop("stages")
     _check_names(names, where=where)
     blocks = {name: settings.pop(name) or {} for name in STAGES if name in settings}
-    steps: list[Step] = []
-    for name in names:
-        if name == EVALUATE:
-            steps.append(Step(EVALUATE, steps[-1].recipe))
-            continue
+    runs: dict[str, dict[str, Any]] = {}
+    earlier = ""
+    for name in (one for one in names if one != EVALUATE):
         made = _laid_over(settings, blocks.get(name, {}), where=f"{where}: {name}")
         for change in changes:
             _apply(made, change)
         if "out" in made and "out" not in blocks.get(name, {}):
             made["out"] = str(Path(str(made["out"])) / name)
-        if steps:
-            made.setdefault("adapter", str(Path(steps[-1].recipe.out) / "adapter"))
-        made["stage"] = name
-        steps.append(Step(name, build(Recipe, made, where=f"{where} ({name})")))
+        if earlier:
+            made.setdefault("adapter", str(Path(earlier) / "adapter"))
+        earlier = str(made.get("out", ""))
+        runs[name] = {**made, "stage": name}
+    steps = []
+    for name in [stage] if stage else names:
+        run = list(runs)[-1] if name == EVALUATE else name
+        if run not in runs:
+            raise ConfigError(f"{where} has no stage {stage!r}; it names {', '.join(names)}")
+        steps.append(Step(name, build(Recipe, runs[run], where=f"{where} ({run})")))
     return steps
 
 

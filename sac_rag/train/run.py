@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,16 @@ from sac_rag.train.trainer import make_trainer
 
 logger = logging.getLogger(__name__)
 
+_TRIES = 8
+"""Samples looked at per distractor wanted, where their documents turn out to be known already."""
+
 
 class Samples(Dataset):
-    """Prepared rows as samples; with distractors, documents of other rows are joined to each."""
+    """Prepared rows as samples; with distractors, documents of other rows are joined to each.
+
+    A sample's own documents, one or several, stay; all are then shuffled, so that no place tells
+    which of them matter. Without distractors they keep the order of the data.
+    """
 
     def __init__(self, rows: Any, *, order: Sequence[int], distractors: int, seed: int) -> None:
         self._rows, self._order = rows, order
@@ -51,15 +58,24 @@ class Samples(Dataset):
             return sample
         # drawn from the sample's own number: the same whoever asks, and after a resume
         draw = random.Random(f"{self._seed}:{index}")
-        count = len(self._order)
-        steps = draw.sample(range(1, count), k=min(self._distractors, count - 1))
-        others = [(index + step) % count for step in steps]  # each once, never the sample itself
-        documents = [
-            *sample.documents,
-            *(_sample(self._rows[self._order[other]]).documents[0] for other in others),
-        ]
+        documents = [*sample.documents, *self._others(index, sample, draw)]
         draw.shuffle(documents)
         return Sample(documents=tuple(documents), prompt=sample.prompt, target=sample.target)
+
+    def _others(self, index: int, sample: Sample, draw: random.Random) -> list[Sequence[int]]:
+        """Draw one document each of other samples, no two alike: questions often share theirs."""
+        count = len(self._order)
+        tries = min(_TRIES * self._distractors, count - 1)
+        known = {tuple(document) for document in sample.documents}
+        others: list[Sequence[int]] = []
+        for step in draw.sample(range(1, count), k=tries):  # never the sample itself
+            if len(others) == self._distractors:
+                break
+            other = draw.choice(_sample(self._rows[self._order[(index + step) % count]]).documents)
+            if tuple(other) not in known:
+                known.add(tuple(other))
+                others.append(other)
+        return others
 
 
 def run_stage(recipe: Recipe) -> Path:
@@ -112,6 +128,7 @@ def _adapter(recipe: Recipe, model: Any) -> Adapter:
             lora=_lora(recipe.lora),
             base_model=recipe.model,
             method=recipe.method,
+            query_aware=recipe.query_aware,
         )
         if recipe.lora.init == "released":
             _initialise_as_released(made, rank=recipe.lora.rank)
@@ -124,7 +141,13 @@ def _adapter(recipe: Recipe, model: Any) -> Adapter:
             f"{made.config.compress}, the recipe asks for {recipe.method} with {recipe.compress}; "
             "make them the same"
         )
-    return made
+    if made.config.query_aware and not recipe.query_aware:
+        raise AdapterMismatchError(
+            f"the adapter in {recipe.adapter} is query-aware and the recipe is not; "
+            "set query_aware=true, or start from an adapter that is not"
+        )
+    # one that never read questions may learn to: nothing of it is shaped otherwise
+    return Adapter(made.method, replace(made.config, query_aware=recipe.query_aware))
 
 
 def _lora(settings: LoraSettings) -> LoraConfig:

@@ -13,9 +13,13 @@ from sac_rag import SACEngine
 from sac_rag.adapter import Adapter, SACConfig
 from sac_rag.chunking import Chunk
 from sac_rag.config import CompressConfig
+from sac_rag.engine.loading import EMBEDDED_FOLDER
 from sac_rag.errors import AdapterMismatchError, CheckpointFormatError, ConfigError
 from tests.tiny import byte_tokenizer, tiny_adapter, tiny_config, tiny_model
 
+NANO = EMBEDDED_FOLDER / "nano"
+SHIPPED_FINGERPRINT = "a944feb7692a88d16b380cf83bb0af706578e9136e7817ad80c5c2e6f7bfae79"
+"""Of nano's adapter in float32, as the first release wrote it."""
 CHUNK = Chunk(token_ids=torch.arange(3, 120))
 
 
@@ -60,6 +64,16 @@ def test_the_fingerprint_knows_everything_that_changes_keys(tiny_folders):
     }
     assert len(prints) == 6
     assert usual == Adapter.from_pretrained(folder, model=model(base)).fingerprint()
+
+
+def test_the_shipped_adapter_keeps_fingerprint_and_file(tmp_path):
+    """Settings that came later change neither: caches that users stored stay theirs."""
+    with SACEngine.from_pretrained(NANO, adapter=NANO / "sac-5x", dtype="float32") as engine:
+        assert engine.fingerprint == SHIPPED_FINGERPRINT
+        assert (engine.ratios, engine.query_aware) == ((5,), False)
+        engine.adapter.config.save(tmp_path)
+    shipped = NANO / "sac-5x" / "sac_config.json"
+    assert (tmp_path / "sac_config.json").read_text() == shipped.read_text()
 
 
 def test_another_ratio_is_refused(tiny_folders):

@@ -53,3 +53,45 @@ def test_broken_data_is_named_by_line(sac_rag, tiny, questions):
     assert result.exit_code == 2
     assert "questions.jsonl" in result.stderr
     assert "6" in result.stderr
+
+
+def test_every_ratio_of_one_folder_is_a_row(sac_rag_json, any_ratio_folders, questions, tmp_path):
+    base, adapter = any_ratio_folders
+    words = ("eval", "--data", questions, "--model", base, "--adapter", adapter)
+    words += ("--max-new-tokens", 4, "--out", tmp_path / "out")
+    code, report = sac_rag_json(*words, "--ratios", "5,15,51")
+    assert code == 0
+    assert list(report["methods"]) == ["full", "none", "sac-5x", "sac-15x", "sac-51x"]
+    anchors = [one["mean_counts"]["anchors"] for one in report["methods"].values()][2:]
+    assert anchors[0] > anchors[1] >= anchors[2]
+    code, again = sac_rag_json(*words, "--ratios", "51,5,15")
+    assert code == 0
+    assert again["methods"] == report["methods"]
+    code, named = sac_rag_json(*words[:5], "--adapter", f"mine={adapter}", "--ratios", "15,51")
+    assert list(named["methods"]) == ["full", "none", "mine-15x", "mine-51x"]
+
+
+def test_a_query_aware_adapter_is_measured_with_its_questions(
+    sac_rag_json, query_aware_folders, tiny_folders, questions
+):
+    base, adapter = query_aware_folders
+    words = ("eval", "--data", questions, "--model", base, "--max-new-tokens", 4)
+    words += ("--adapter", tiny_folders[1], "--adapter", adapter)
+    code, report = sac_rag_json(*words)
+    assert code == 0
+    assert list(report["methods"]) == ["full", "none", "sac-5x", "sac-5x-query-aware"]
+    plain, aware = list(report["methods"].values())[2:]
+    assert plain["mean_counts"] == aware["mean_counts"]
+
+
+@pytest.mark.parametrize("words", ["5,x", "5,,15", "5,5", "0", "5;15"])
+def test_ratios_that_are_none_are_refused(sac_rag, tiny, questions, words):
+    result = sac_rag("eval", "--data", questions, *tiny, "--ratios", words)
+    assert result.exit_code == 2
+    assert "--ratios takes different whole numbers" in result.stderr
+
+
+def test_a_ratio_that_the_adapter_lacks_is_refused(sac_rag, tiny, questions):
+    result = sac_rag("eval", "--data", questions, *tiny, "--ratios", "5,15")
+    assert result.exit_code == 2
+    assert "asked for ratio 15" in " ".join(result.stderr.split())

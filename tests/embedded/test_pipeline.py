@@ -14,7 +14,9 @@ from sac_rag.engine import SACEngine
 
 
 def _args(**values: object) -> argparse.Namespace:
-    return argparse.Namespace(**({"minutes": 9.0, "lr": 2e-3, "seed": 1, "tiny": True} | values))
+    return argparse.Namespace(
+        **({"minutes": 9.0, "lr": 2e-3, "seed": 1, "tiny": True, "start": None} | values)
+    )
 
 
 def test_trained_stopped_resumed_and_asked(tmp_path: Path):

@@ -17,10 +17,11 @@ from torch.utils.data import BatchSampler
 from sac_rag.adapter import Adapter
 from sac_rag.errors import ConfigError, StoreWriteError
 from sac_rag.train.checkpoints import LEARNED_FILE, last_checkpoint, writing
+from sac_rag.train.loop import SACTrainer
 from sac_rag.train.module import TrainingModule, make_trainable
 from sac_rag.train.recipe import DataSettings, Objectives, OptimSettings, Recipe
 from sac_rag.train.samples import Sample
-from sac_rag.train.trainer import SACTrainer, make_trainer
+from sac_rag.train.trainer import make_trainer
 from tests.tiny import tiny_adapter, tiny_model
 
 DRAW = torch.Generator().manual_seed(0)  # the same in every process

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import phrases
 from phrases import Kind
@@ -41,7 +41,8 @@ class Style:
     alike: float = 0.0
     """Chance that all places of an entry are of one kind, so that only names tell them apart."""
     facts: int = 0
-    """Facts told of a place at most; 0 tells all of them."""
+    """Facts told of a place at most; 0 tells all of them. Where all places are alike, they are the
+    same facts of each, so that nothing but the name tells one answer from another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,13 @@ class Question:
     question: str
     answer: str
     name: str
-    """The place it asks about."""
+    """The place it asks about, as it is called."""
+    own_name: str = ""
+    """Its name alone."""
+    owner_end: int = 0
+    """Where in the text the name ends whose value this is, in characters."""
+    value_start: int = 0
+    """Where in the text the answer stands, in characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,16 +141,20 @@ def _capital(text: str) -> str:
 
 
 def _paragraph(
-    world: World, kind: Kind, name: str, lead: str | None, style: Style
+    world: World, kind: Kind, name: str, lead: str | None, style: Style, told: list[str]
 ) -> list[tuple[str, Question | None]]:
-    """Write the sentences about one place, each with the question that it answers."""
+    """Write the sentences about one place, each with the question that it answers.
+
+    ``told`` names the facts to tell; empty, it is filled with those that are drawn.
+    """
     rng = world.rng
     call = kind.name.format(n=name)
     sentences: list[tuple[str, Question | None]] = []
     if lead is not None and rng.random() < style.openings:
         sentences.append((kind.opening.format(t=lead, e=call), None))
-    keys = rng.sample(list(kind.facts), len(kind.facts))
-    for key in keys[: style.facts or None]:
+    keys = rng.sample(told or list(kind.facts), len(told or kind.facts))[: style.facts or None]
+    told[:] = keys
+    for key in keys:
         fact = kind.facts[key]
         value = world.value(fact.value)
         says = rng.choice(fact.says[: style.says])
@@ -175,17 +186,27 @@ def write(
     left = tokens - count(text)
     alike = world.rng.random() < style.alike
     kind, lead, waiting = world.rng.choice([*KINDS.values()]) if alike else TOWN, None, []
+    told: list[str] = []
     while True:
         name = title if lead is None else world.place()
         gap = "\n"
-        for sentence, question in _paragraph(world, kind, name, lead, style):
+        if not (alike and style.facts):
+            told = []
+        for sentence, question in _paragraph(world, kind, name, lead, style, told):
             left -= count(gap + sentence)
             if left < 0:
                 return Document(title=title, text=text, questions=questions)
             text += gap + sentence
             gap = " "
+            # a pronoun stands for the name that came last
+            owner_end = text.rfind(name) + len(name)
             if question is not None:
-                questions.append(question)
+                value_start = text.rfind(question.answer)
+                if value_start < owner_end:  # the name itself contains the value's letters
+                    raise ValueError(f"{sentence!r} gives its value before its name")
+                questions.append(
+                    replace(question, own_name=name, owner_end=owner_end, value_start=value_start)
+                )
         lead = title if lead is None or kind is not TOWN else name
         # a town has its river, its lake, its mountain ...; then the entry goes on to the next town
         waiting = waiting or [TOWN, *world.rng.sample(COMPANIONS, len(COMPANIONS))]

@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from atlas import Document, Question, Style, World, write
+from gaze import Asked, Gaze, aim
 from phrases import ENDS, SURNAME_ENDS
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 CONTEXT = "### Context:\n"
+PROMPT = "\n### Question:\n{}\n### Answer:\n"
 RULE = "---------------------"
 WRAPPERS = (
     f"Context information is below.\n{RULE}\n{{c}}\n{RULE}\nGiven the context information and not "
@@ -53,6 +55,8 @@ class Level:
     """Share of batches whose questions are wrapped as frameworks do."""
     long: float = 0.0
     """Share of batches with several documents joined or one very long one."""
+    guided: bool = False
+    """Whether the decoder is shown where to look (``gaze``)."""
     found: float = 0.0
     """Chance that a document looks as loaders hand it on: title in front, no heading, ..."""
 
@@ -64,17 +68,24 @@ def _style(**changes: float) -> Style:
         "pronoun": 0.0,
         "filler": 0.0,
         "openings": 0.0,
-        "alike": 0.8,
+        "alike": 1.0,
     }
     return Style(**(plain | changes))  # type: ignore[arg-type]
 
 
 LEVELS = (
-    Level(tokens=(44, 62), style=_style(facts=2), contexts=32, questions=6),
-    Level(tokens=(80, 94), style=_style(facts=3), contexts=24, questions=8),
-    Level(tokens=(130, 158), style=_style(facts=4), contexts=16, questions=12),
-    Level(tokens=(130, 158), style=_style(says=3, asks=2), contexts=16, questions=12),
-    Level(tokens=(220, 254), style=_style(says=9, asks=9), contexts=12, questions=16),
+    Level(tokens=(44, 62), style=_style(facts=1), contexts=32, questions=6, guided=True),
+    Level(tokens=(80, 94), style=_style(facts=1), contexts=24, questions=8, guided=True),
+    Level(tokens=(80, 94), style=_style(facts=2), contexts=24, questions=8, guided=True),
+    Level(tokens=(130, 158), style=_style(facts=2), contexts=16, questions=12, guided=True),
+    Level(
+        tokens=(130, 158),
+        style=_style(facts=3, says=3, asks=2),
+        contexts=16,
+        questions=12,
+        guided=True,
+    ),
+    Level(tokens=(220, 254), style=_style(says=9, asks=9, alike=0.8), contexts=12, guided=True),
     Level(tokens=(300, 382), style=Style(alike=0.4, filler=0.2), contexts=8, documents=3),
     Level(tokens=(250, 524), style=Style(alike=0.2), contexts=8, documents=4, long=0.05, found=0.2),
     Level(
@@ -83,7 +94,7 @@ LEVELS = (
         contexts=8,
         documents=4,
         wrapped=0.04,
-        long=0.1,
+        long=0.3,
         found=0.4,
     ),
 )
@@ -107,6 +118,8 @@ class Batch:
     """Second syllables of names in the questions, likewise: they can be copied from the context."""
     gap: Tensor
     """Free positions between context and questions, (B,)."""
+    gaze: Gaze | None = None
+    """Where to look, on the levels that say so."""
 
 
 class Coder:
@@ -135,11 +148,27 @@ class Coder:
 
     def context(self, documents: list[str]) -> list[int]:
         """Give the ids of documents that are read in full, one behind the other."""
-        return [self.bos, *self.ids("\n".join(CONTEXT + text for text in documents))]
+        return [self.bos, *self.ids(self._together(documents))]
+
+    def starts(self, documents: list[str]) -> list[int]:
+        """Give where each token of a context but the BOS begins, in characters."""
+        text = self._together(documents)
+        offsets = self._backend.encode(text, add_special_tokens=False).offsets
+        # a token that writes its space has it in its own span
+        return [start + (text[start] == " ") for start, _ in offsets]
+
+    def place(self, text: str, end: int) -> int:
+        """Give which of a text's tokens holds the character before ``end``."""
+        offsets = self._backend.encode(text, add_special_tokens=False).offsets
+        return max(i for i, (start, _) in enumerate(offsets) if start < end)
+
+    @staticmethod
+    def _together(documents: list[str]) -> str:
+        return "\n".join(CONTEXT + text for text in documents)
 
     def prompt(self, question: str) -> list[int]:
         """Give the ids of everything between the documents and the answer."""
-        return self.ids(f"\n### Question:\n{question}\n### Answer:\n")
+        return self.ids(PROMPT.format(question))
 
 
 def _as_found(rng: random.Random, document: Document, chance: float) -> Document:
@@ -187,6 +216,24 @@ def _ask(
     return asked, [*coder.ids(question.answer), coder.eos]
 
 
+def _placed(coder: Coder, texts: list[str], chosen: list[tuple[Question, int]]) -> list[Asked]:
+    """Say where the questions of a context, each with its document's number, stand."""
+    before = [len(CONTEXT) * (d + 1) + d + sum(map(len, texts[:d])) for d in range(len(texts))]
+    placed = []
+    for question, d in chosen:
+        prompt = PROMPT.format(question.question)
+        name_end = prompt.index(question.own_name) + len(question.own_name)
+        placed.append(
+            Asked(
+                question=question,
+                before=before[d],
+                name=coder.place(prompt, name_end),
+                answer=len(coder.ids(prompt)) - 1,
+            )
+        )
+    return placed
+
+
 def make_batch(
     world: World,
     coder: Coder,
@@ -220,11 +267,15 @@ def make_batch(
     )
     context = torch.full((count, widest), coder.pad)
     questions, labels = torch.full((count, n, q), coder.pad), torch.full((count, n, q), IGNORE)
+    placed: list[list[Asked]] = []
     for b, documents in enumerate(sets):
         context[b, : len(contexts[b])] = torch.tensor(contexts[b])
-        pool = [question for document in documents for question in document.questions]
+        pool = [(question, d) for d, one in enumerate(documents) for question in one.questions]
         chosen = rng.sample(pool, min(n, len(pool)))
-        for i, question in enumerate(chosen + rng.choices(pool, k=n - len(chosen))):
+        chosen += rng.choices(pool, k=n - len(chosen))
+        if level.guided and not (wrapped or long):
+            placed.append(_placed(coder, [d.text for d in documents], chosen))
+        for i, (question, _) in enumerate(chosen):
             asked, answer = _ask(coder, rng, question, wrapped)
             ids = torch.tensor(asked + answer)[:q]
             questions[b, i, : len(ids)] = ids
@@ -247,4 +298,7 @@ def make_batch(
         labels=labels,
         hints=following.where(hinted, IGNORE),
         gap=gap,
+        gaze=aim([coder.starts([d.text for d in documents]) for documents in sets], placed)
+        if placed
+        else None,
     )

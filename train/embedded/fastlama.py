@@ -53,7 +53,8 @@ def norm(x: Tensor, weight: Tensor) -> Tensor:
     return weight.to(x.dtype) * y.to(x.dtype)
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def turn(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate queries or keys (..., K) by RoPE, in float32."""
     front, back = x.float().chunk(2, dim=-1)
     return (x.float() * cos + torch.cat((-back, front), -1) * sin).to(x.dtype)
 
@@ -85,7 +86,7 @@ def context_layer(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run a layer over contexts (B, T, D); give hidden states, rotated keys, and values."""
     queries, keys, values = _heads(x, weights, head_dim)
-    queries, keys = _turn(queries, cos, sin), _turn(keys, cos, sin)
+    queries, keys = turn(queries, cos, sin), turn(keys, cos, sin)
     x = x + F.linear(_attend(queries, keys, values, mask), weights[4])
     return _mlp(x, weights), keys, values
 
@@ -95,7 +96,7 @@ def context_keys(
 ) -> tuple[Tensor, Tensor]:
     """Give the last layer's keys and values; nothing reads its hidden states of a context."""
     _, keys, values = _heads(x, weights, head_dim)
-    return _turn(keys, cos, sin), values
+    return turn(keys, cos, sin), values
 
 
 def question_layer(
@@ -124,7 +125,7 @@ def question_layer(
     """
     b, n, q, _ = x.shape
     own_q, own_k, own_v = _heads(x, weights, head_dim)
-    own_q, own_k = _turn(own_q, cos, sin), _turn(own_k, cos, sin)
+    own_q, own_k = turn(own_q, cos, sin), turn(own_k, cos, sin)
     h, g, k = own_q.shape[3], own_k.shape[3], head_dim
     rows = own_q.view(b, n, q, g, h // g, k).permute(0, 3, 1, 4, 2, 5)  # B G N R Q K
     far = rows.reshape(b, g, -1, k) @ keys.permute(0, 2, 3, 1)
@@ -150,7 +151,7 @@ def context_layer_long(
     """Run a layer as ``context_layer``, causal whatever the mask, in memory linear in T."""
     del mask
     queries, keys, values = _heads(x, weights, head_dim)
-    queries, keys = _turn(queries, cos, sin), _turn(keys, cos, sin)
+    queries, keys = turn(queries, cos, sin), turn(keys, cos, sin)
     across = (queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2))
     out = F.scaled_dot_product_attention(*across, is_causal=True, enable_gqa=True)
     out = out.transpose(1, 2).reshape(*x.shape[:2], -1)

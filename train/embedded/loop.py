@@ -15,6 +15,7 @@ import pair
 import torch
 from atlas import World
 from curriculum import LEVELS, Batch, Coder, make_batch
+from reader import fast_dtype
 from torch import Tensor, nn
 
 log = logging.getLogger("train")
@@ -24,14 +25,26 @@ SAVE_S, TELL_S = 120, 10
 """Seconds between checkpoints, and between lines of the log."""
 
 
+def optimizers(
+    matrices: Sequence[nn.Parameter], others: Sequence[nn.Parameter], *, lr: float
+) -> list[torch.optim.Optimizer]:
+    """Make Muon for matrices where bfloat16 is fast, as it computes in it; AdamW for the rest."""
+    plain: dict[str, Any] = {"lr": lr, "betas": (0.9, 0.98), "fused": True}
+    if fast_dtype() is torch.bfloat16:
+        first = torch.optim.Muon(matrices, lr=lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw")
+    else:
+        first = torch.optim.AdamW(matrices, weight_decay=0.02, **plain)
+    return [first, torch.optim.AdamW(others, weight_decay=0.0, **plain)]
+
+
 class Run:
     """What both trainings share; a training says what its loss is and what it writes.
 
     Args:
         work: Folder of the checkpoint.
         coder: The tokenizer.
-        matrices: Parameters for Muon.
-        others: Parameters for AdamW.
+        matrices: Weights of layers, (out, in).
+        others: Embeddings, norms and the like.
         lr: Learning rate before it decays.
         decay: Last share of the time, in which the rate falls to nothing.
         level: Where the curriculum begins.
@@ -54,12 +67,10 @@ class Run:
         self.work, self.coder, self.lr, self.decay, self.mark = work, coder, lr, decay, mark
         self.world = World(f"train-{pair.rank()}")
         self.parameters = [*matrices, *others]
-        self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=lr, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
-        ]
+        self.optimizers = optimizers(matrices, others, lr=lr)
         self.step, self.level, self.tokens, self.elapsed_s = 0, level, 0, 0.0
         self.recent: list[float] = []
+        self._since_s = time.time()
 
     def loss_of(self, batch: Batch) -> tuple[Tensor, float]:
         """Give the loss of a batch and the share of right answers."""
@@ -105,7 +116,6 @@ class Run:
         Returns:
             The loss, and whether any process was told to stop.
         """
-        begun_s = time.time()
         scale = min(1.0, (self.step + 1) / 100) * min(1.0, max(0.03, (1 - done) / self.decay))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
@@ -116,7 +126,9 @@ class Run:
         batch = make_batch(self.world, self.coder, level, gaps, kind=kind, share=pair.count())
         loss, right = self.loss_of(batch)
         loss.backward()
-        told = [right, time.time() - begun_s, float(stopping)]
+        now_s = time.time()
+        told = [right, now_s - self._since_s, float(stopping)]
+        self._since_s = now_s
         right, step_s, stopped = pair.share(self.parameters, told)
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimizer in self.optimizers:

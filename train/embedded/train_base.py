@@ -17,18 +17,21 @@ import pair
 import torch
 from build_tokenizer import save as save_tokenizer
 from curriculum import Batch, Coder
+from gaze import FINDING, gaze_loss
 from loop import Run, train
-from reader import Reader, grade
+from reader import Reader, fast_dtype, grade
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
+GUIDANCE = 1.0
+"""Weight of the three losses of ``gaze`` on the levels that are guided."""
 PASS = 0.78
 """Questions answered without a mistake before the next level begins."""
 
 
 def new_model(tokenizer: PreTrainedTokenizerBase, *, tiny: bool) -> LlamaForCausalLM:
     """Build the untrained decoder."""
-    width, layers, inner = (64, 2, 96) if tiny else (256, 4, 640)
+    width, layers, inner = (64, 3, 96) if tiny else (256, 4, 640)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -49,12 +52,33 @@ def new_model(tokenizer: PreTrainedTokenizerBase, *, tiny: bool) -> LlamaForCaus
     return LlamaForCausalLM(config)
 
 
+def match_alike(model: LlamaForCausalLM) -> None:
+    """Let the head that is to find names begin as one that looks for what is like itself.
+
+    Its queries and keys start from one random projection; two of them would first have to agree.
+    """
+    attention = model.model.layers[FINDING].self_attn
+    head_dim = attention.head_dim
+    with torch.no_grad():
+        drawn = torch.randn(head_dim, model.config.hidden_size) * 0.05
+        attention.q_proj.weight[:head_dim].copy_(drawn)
+        attention.k_proj.weight[:head_dim].copy_(drawn)
+
+
 def loss_of(reader: Reader, weights: dict[str, Tensor], batch: Batch) -> tuple[Tensor, float]:
     """Read the contexts in full and answer."""
-    cache = reader.read(weights, batch.context)
+    reading: list[Tensor] = []
+    asking: list[Tensor] = []
+    cache = reader.read(weights, batch.context, reading)
     seen = torch.arange(batch.context.shape[1])[None] < batch.lengths[:, None]
-    hidden = reader.ask(weights, cache, seen, batch.questions, batch.lengths + batch.gap)
-    return grade(hidden, batch.labels, batch.hints, weights)
+    start = batch.lengths + batch.gap
+    hidden = reader.ask(weights, cache, seen, batch.questions, start, entering=asking)
+    loss, right = grade(hidden, batch.labels, batch.hints, weights)
+    if batch.gaze is not None:
+        loss = loss + GUIDANCE * gaze_loss(
+            weights, batch.gaze, (reading, asking), cache, seen, start
+        )
+    return loss, right
 
 
 class BaseRun(Run):
@@ -66,6 +90,12 @@ class BaseRun(Run):
         self.tokenizer = AutoTokenizer.from_pretrained(own)
         torch.manual_seed(args.seed)
         self.model = new_model(self.tokenizer, tiny=args.tiny)
+        if args.start:
+            before = LlamaForCausalLM.from_pretrained(args.start, dtype=torch.float32)
+            self.model.load_state_dict(before.state_dict())
+        if not args.tiny:
+            match_alike(self.model)
+        self.dtype = fast_dtype()
         self.reader = Reader(self.model.config, compiled=not args.tiny)
         named = list(self.model.named_parameters())
         inner = [name for name, p in named if p.dim() == 2 and "layers" in name]
@@ -82,7 +112,7 @@ class BaseRun(Run):
 
     def loss_of(self, batch: Batch) -> tuple[Tensor, float]:
         """Read the contexts in full and answer."""
-        weights = {n: p.to(torch.bfloat16) for n, p in self.model.named_parameters()}
+        weights = {n: p.to(self.dtype) for n, p in self.model.named_parameters()}
         return loss_of(self.reader, weights, batch)
 
     def export(self, out: Path) -> None:
@@ -107,6 +137,7 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=76.0)
     parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--start", type=Path, help="model to go on from; else from nothing")
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tiny", action="store_true")

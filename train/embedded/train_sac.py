@@ -23,8 +23,9 @@ import torch
 from chunks import arrange, lay_out
 from curriculum import IGNORE, Batch, Coder
 from loop import Run, train
-from peft import LoraConfig
-from reader import Reader, grade
+from peft import LoraConfig, set_peft_model_state_dict
+from reader import Reader, fast_dtype, grade
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -34,13 +35,15 @@ from sac_rag.config import CompressConfig
 RANK = 32
 SCALE = 2.0
 """LoRA alpha over rank."""
-FIRST_LEVEL, PASS = 4, 0.7
+FIRST_LEVEL, PASS = 5, 0.7
 """Where the curriculum begins, and right answers at which it goes on; as in ``train_base``."""
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
-def new_adapter(base: Path, *, ratio: int = 5, chunk_size: int = 510) -> Adapter:
-    """Put a fresh adapter on the base, in float32."""
+def new_adapter(
+    base: Path, *, start: Path | None = None, ratio: int = 5, chunk_size: int = 510
+) -> Adapter:
+    """Put an adapter on the base, in float32: fresh, or as trained on a forerunner of the base."""
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     lora = LoraConfig(
         r=RANK, lora_alpha=int(RANK * SCALE), target_modules=list(LINEARS), task_type="CAUSAL_LM"
@@ -49,13 +52,17 @@ def new_adapter(base: Path, *, ratio: int = 5, chunk_size: int = 510) -> Adapter
     adapter = Adapter.create(model, compress=compress, lora=lora, base_model="embedded")
     # not the folder it happens to be trained in
     adapter.backbone.model.peft_config["default"].base_model_name_or_path = "embedded"
+    if start is not None:
+        learned = load_file(start / "adapter_model.safetensors")
+        set_peft_model_state_dict(adapter.backbone.model, learned)
+        adapter.method.load_state_dict(load_file(start / "sac_embeddings.safetensors"))
     return adapter
 
 
 class Weights:
     """The adapter's tensors by the names of the fast layers, computed with in ``dtype``."""
 
-    def __init__(self, adapter: Adapter, *, dtype: torch.dtype = torch.bfloat16) -> None:
+    def __init__(self, adapter: Adapter, *, dtype: torch.dtype) -> None:
         self._dtype = dtype
         base = adapter.backbone.causal_lm
         self.decoder: dict[str, Tensor] = {}
@@ -118,8 +125,8 @@ class SACRun(Run):
 
     def __init__(self, args: argparse.Namespace) -> None:
         torch.manual_seed(args.seed)
-        self.adapter = new_adapter(args.base, ratio=args.ratio)
-        self.weights = Weights(self.adapter)
+        self.adapter = new_adapter(args.base, start=args.start, ratio=args.ratio)
+        self.weights = Weights(self.adapter, dtype=fast_dtype())
         self.reader = Reader(self.adapter.backbone.config, compiled=not args.tiny)
         method = self.adapter.method
         super().__init__(
@@ -155,6 +162,7 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=45.0)
     parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--start", type=Path, help="adapter to go on from; else a fresh one")
     parser.add_argument("--ratio", type=int, default=5)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)

@@ -127,8 +127,7 @@ def _known(document: Document, engine: SACEngine) -> Handle | None:
         return None
     found = stored(str(text), engine)
     if not is_compressed(document):
-        written = engine.prompt_format.document(document.page_content)
-        key = engine.store.key_for(fingerprint=engine.fingerprint, text=written)
+        key = engine.key_of(document.page_content)
         if key != found.key or key not in engine.store:
             return None  # another model, a changed text, or evicted: made anew from the text
     return Handle(key=found.key, num_anchors=found.num_anchors, text=str(text))
