@@ -63,14 +63,18 @@ def read_learned(checkpoint: Path, module: TrainingModule) -> None:
             own[name].copy_(like(own[name], weight))
 
 
+def step_of(checkpoint: str | Path) -> int:
+    """Give the optimiser step of a checkpoint's folder; -1 if it is none."""
+    number = Path(checkpoint).name.removeprefix("checkpoint-")
+    return int(number) if number.isdecimal() else -1
+
+
 def last_checkpoint(folder: str | Path) -> str | None:
     """Find the newest whole checkpoint of a run; one that was cut while written is passed over."""
-    found = sorted(
-        (int(path.name.removeprefix("checkpoint-")), path)
-        for path in Path(folder).glob("checkpoint-*")
-        if path.name.removeprefix("checkpoint-").isdecimal() and _is_whole(path)
-    )
-    return str(found[-1][1]) if found else None
+    found = [
+        path for path in Path(folder).glob("checkpoint-*") if step_of(path) >= 0 and _is_whole(path)
+    ]
+    return str(max(found, key=step_of)) if found else None
 
 
 def _is_whole(checkpoint: Path) -> bool:

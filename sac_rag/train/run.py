@@ -26,7 +26,7 @@ from sac_rag.engine.loading import load_base
 from sac_rag.errors import AdapterMismatchError, ConfigError, DataError
 from sac_rag.layer_calls import call_replayed
 from sac_rag.tokens import Tokens
-from sac_rag.train.checkpoints import last_checkpoint
+from sac_rag.train.checkpoints import last_checkpoint, read_learned, step_of
 from sac_rag.train.module import TrainingModule, make_trainable
 from sac_rag.train.recipe import LoraSettings, Recipe
 from sac_rag.train.samples import Sample
@@ -105,9 +105,15 @@ def run_stage(recipe: Recipe) -> Path:
     logger.info("%s weights learn from %s samples", f"{learned:,}", f"{len(samples):,}")
     module = TrainingModule(adapter, weights=asdict(recipe.objectives))
     trainer = make_trainer(module, samples, recipe, held_out=held_out)
-    trainer.train(resume_from_checkpoint=last_checkpoint(recipe.out))
-    if held_out is not None and not trainer.is_measured:
-        trainer.evaluate()
+    checkpoint = last_checkpoint(recipe.out)
+    if checkpoint is not None and step_of(checkpoint) >= recipe.steps:
+        # transformers would go on for a step
+        logger.info("%s has done its %d steps", recipe.out, recipe.steps)
+        read_learned(Path(checkpoint), module)
+    else:
+        trainer.train(resume_from_checkpoint=checkpoint)
+        if held_out is not None and not trainer.is_measured:
+            trainer.evaluate()
     out = Path(recipe.out) / "adapter"
     trainer.save_adapter(out)
     return out

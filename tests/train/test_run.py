@@ -89,9 +89,13 @@ def test_one_command_runs_all_that_a_recipe_names(changes, tmp_path, capsys):
         lines = [json.loads(one) for one in (out / stage / "history.jsonl").open()]
         assert [one["step"] for one in lines if "eval_loss" in one] == [1, 2]
     # and once more: nothing is trained or asked again, the table is the same
+    weights = (out / "finetune" / "adapter" / "adapter_model.safetensors").read_bytes()
+    history = (out / "finetune" / "history.jsonl").read_text()
     assert main(["--config", str(TINY), f"out={out}", *small, *asked]) == 0
     assert capsys.readouterr().out.strip().splitlines()[-5:] == table
     assert json.loads((out / "finetune" / "evaluation.json").read_text()) == report
+    assert (out / "finetune" / "adapter" / "adapter_model.safetensors").read_bytes() == weights
+    assert (out / "finetune" / "history.jsonl").read_text() == history
 
 
 def test_a_run_killed_at_any_step_goes_on(changes, tmp_path):
