@@ -30,9 +30,11 @@ from sac_rag.train.ratios import ratio_of_step
 from sac_rag.train.recipe import Recipe
 from sac_rag.train.sharding import (
     check_version,
+    gather_for,
     load_optimizer_state,
     optimizer_state,
     shard_on_cpu,
+    share_out,
 )
 
 
@@ -87,7 +89,8 @@ class SACTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         # the samples are in order already; process i of W then takes micro-batches i, i + W, ...
-        return SequentialSampler(train_dataset if train_dataset is not None else self.train_dataset)
+        dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
+        return SequentialSampler(dataset)
 
     def compute_loss(
         self,
@@ -106,7 +109,7 @@ class SACTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """Measure the held-out samples; see ``continuation_metrics``."""
         if self.is_fsdp_enabled:
-            torch.distributed.fsdp.register_fsdp_forward_method(self._module, "continuation_losses")
+            gather_for(self._module, "continuation_losses")
         self._module.eval()
         # what is drawn here moves nothing in training
         with self._meter.outside(), torch.random.fork_rng(_cuda_devices()):
@@ -119,7 +122,7 @@ class SACTrainer(Trainer):
                 total=lambda sums: self.accelerator.reduce(sums.to(self.args.device), "sum"),  # type: ignore[return-value,arg-type]
             )
         if self.is_fsdp_enabled:
-            self._module.reshard()  # a forward without a backward leaves the root's weights whole
+            share_out(self._module)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics

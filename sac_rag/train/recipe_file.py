@@ -156,8 +156,10 @@ def _laid_over(below: Mapping[str, Any], above: Any, *, where: str) -> dict[str,
     made = deepcopy(dict(below))
     for name, value in above.items():
         lower = made.get(name)
-        inner = isinstance(lower, Mapping) and isinstance(value, Mapping)
-        made[name] = _laid_over(lower, value, where=where) if inner else deepcopy(value)
+        if isinstance(lower, Mapping) and isinstance(value, Mapping):
+            made[name] = _laid_over(lower, value, where=where)
+        else:
+            made[name] = deepcopy(value)
     return made
 
 

@@ -63,6 +63,18 @@ def check_version(plugin: Any) -> None:
         )
 
 
+def gather_for(module: torch.nn.Module, method: str) -> None:
+    """Let a method be called as forward is: weights are gathered for it."""
+    from torch.distributed.fsdp import register_fsdp_forward_method
+
+    register_fsdp_forward_method(module, method)
+
+
+def share_out(module: Any) -> None:
+    """Give up the root's weights, which a forward without a backward leaves whole."""
+    module.reshard()
+
+
 def whole(weight: Tensor) -> Tensor:
     """Gather a sharded weight, all processes together; give any other as it is."""
     return weight.full_tensor() if _is_sharded(weight) else weight  # type: ignore[attr-defined]
