@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_origin, get_type_hints
 
 from sac_rag.errors import ConfigError
 
@@ -22,7 +22,7 @@ def build(kind: type[T], values: Mapping[str, Any], *, where: str, inside: str =
 
     Args:
         kind: A dataclass whose fields may be dataclasses.
-        values: From JSON or YAML; lists become tuples.
+        values: From JSON or YAML; lists become tuples, as does one word where a list may stand.
         where: The file, for messages.
         inside: Dotted name of the mapping itself, for messages.
 
@@ -64,7 +64,11 @@ def plain(settings: Any) -> dict[str, Any]:
 def _value(hint: Any, value: Any, *, where: str, name: str) -> Any:
     if is_dataclass(hint) and isinstance(hint, type):
         return build(hint, value, where=where, inside=name)
-    if isinstance(value, list):
+    if get_origin(hint) is tuple:
+        if isinstance(value, str):
+            return (value,)
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where}: {name} should be a list, found {value!r}")
         return tuple(value)
     if isinstance(value, int) and not isinstance(value, bool) and hint is float:
         return float(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -152,14 +153,27 @@ class Adapter:
             digest.update(raw.reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the adapter: a peft folder, ``sac_config.json`` and the embeddings."""
+    def save_pretrained(
+        self, folder: str | Path, *, weights: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Write the adapter: a peft folder, ``sac_config.json`` and the embeddings.
+
+        Args:
+            folder: Where to.
+            weights: What is learned, by ``model.`` or ``method.`` and its name there, where the
+                model itself holds only shards of it; None takes what it holds.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if isinstance(self.backbone.model, PeftModel):
-            self.backbone.model.save_pretrained(str(folder), save_embedding_layers=False)
+            self.backbone.model.save_pretrained(
+                str(folder),
+                save_embedding_layers=False,
+                state_dict=None if weights is None else _below("model.", weights),
+            )
             (folder / "README.md").unlink(missing_ok=True)  # peft's empty card
-        save_file(self._embeddings(), folder / EMBEDDINGS_FILE)
+        embeddings = self._embeddings() if weights is None else _below("method.", weights)
+        save_file(embeddings, folder / EMBEDDINGS_FILE)
         self.config.save(folder)
 
     def push_to_hub(
@@ -235,6 +249,14 @@ def fetch_adapter(path_or_id: str | Path, *, local_files_only: bool | None = Non
             "`sac-rag import-checkpoint`"
         )
     return folder
+
+
+def _below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): weight.contiguous()
+        for name, weight in weights.items()
+        if name.startswith(prefix)
+    }
 
 
 def _known(method: str) -> str:

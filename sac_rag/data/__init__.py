@@ -1,6 +1,6 @@
 """Records for training and evaluation: read, checked, and prepared as token ids."""
 
-from sac_rag.data.order import contiguous_shard, head_and_rest, shuffled, strided_shard
+from sac_rag.data.order import head_and_rest, shuffled
 from sac_rag.data.prepare import Prepared, default_cache, prepare_pretraining, prepare_qa
 from sac_rag.data.reading import read_qa, read_texts
 from sac_rag.data.records import Passage, QARecord, TextRecord
@@ -21,7 +21,6 @@ __all__ = [
     "SyntheticSource",
     "TextRecord",
     "autoencoding_target",
-    "contiguous_shard",
     "default_cache",
     "head_and_rest",
     "open_sources",
@@ -30,5 +29,4 @@ __all__ = [
     "read_qa",
     "read_texts",
     "shuffled",
-    "strided_shard",
 ]

@@ -1,4 +1,4 @@
-"""In which order, and by whom, samples are read: the same on every machine."""
+"""In which order samples are read, and which are set apart: the same on every machine."""
 
 from __future__ import annotations
 
@@ -33,30 +33,3 @@ def head_and_rest(num_samples: int, *, head: int) -> tuple[range, range]:
             "set fewer apart, or give more data"
         )
     return range(head), range(head, num_samples)
-
-
-def contiguous_shard(num_samples: int, *, rank: int, world: int) -> range:
-    """Give a process its run of samples (fine-tuning); sizes differ by one at most.
-
-    >>> [contiguous_shard(5, rank=rank, world=2) for rank in (0, 1)]
-    [range(0, 3), range(3, 5)]
-    """
-    _check(rank, world)
-    size, longer = divmod(num_samples, world)
-    first = rank * size + min(rank, longer)
-    return range(first, first + size + (rank < longer))
-
-
-def strided_shard(num_samples: int, *, rank: int, world: int) -> range:
-    """Give a process every ``world``-th sample (pretraining).
-
-    >>> list(strided_shard(5, rank=1, world=2))
-    [1, 3]
-    """
-    _check(rank, world)
-    return range(rank, num_samples, world)
-
-
-def _check(rank: int, world: int) -> None:
-    if not 0 <= rank < world:
-        raise ConfigError(f"rank {rank} is none of {world} processes; give 0 to {world - 1}")

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sac_rag.adapter import Adapter
-from sac_rag.train.objectives import OBJECTIVES, compress_samples
+from sac_rag.train.objectives import OBJECTIVES, compress_samples, continuation
 from sac_rag.train.samples import Sample
 
 
@@ -26,6 +26,8 @@ class TrainingModule(nn.Module):
         self.model = adapter.backbone.model
         self.method = adapter.method
         self.weights = {name: weight for name, weight in weights.items() if weight}
+        # where accelerate looks for the layers that FSDP shards one by one
+        self._no_split_modules = [type(adapter.backbone.decoder.layers[0]).__name__]
 
     def forward(self, samples: Sequence[Sample], ratio: int | None = None) -> dict[str, Any]:
         """Give ``loss``, and each objective's own mean loss by name.
@@ -42,6 +44,12 @@ class TrainingModule(nn.Module):
         total = sum(self.weights.values())
         loss = sum((self.weights[name] * part for name, part in parts.items()), start=0.0) / total
         return {"loss": loss, **{name: part.detach() for name, part in parts.items()}}
+
+    def continuation_losses(self, samples: Sequence[Sample]) -> Tensor:
+        """Give each sample's mean loss over what follows its compressed text, (B,)."""
+        query_aware = self.adapter.config.query_aware
+        anchors = compress_samples(self.method, samples, query_aware=query_aware)
+        return continuation(self.method, samples, anchors)
 
 
 def make_trainable(adapter: Adapter) -> int:

@@ -71,14 +71,12 @@ def predict(method: Method, samples: Sequence[Sample], prompts: Sequence[Prompt]
     backbone = method.backbone
     layout = lay_out(prompts, backbone=backbone, pad_id=0)
     width = max(len(sample.target) for sample in samples)
-    with backbone.decoding():
-        hidden_BPD = backbone.decoder(
-            inputs_embeds=layout.embeds_BPD,
-            attention_mask=layout.mask_BM,
-            position_ids=layout.positions_BP,
-            past_key_values=layout.cache,
-            use_cache=True,
-        ).last_hidden_state
+    hidden_BPD = backbone.read(
+        layout.embeds_BPD,
+        positions_BP=layout.positions_BP,
+        mask_BM=layout.mask_BM,
+        cache=layout.cache,
+    )
     # rows are padded on the left, so every target is predicted by the last states of its row
     head = backbone.causal_lm.get_output_embeddings()
     assert head is not None  # every causal LM has one

@@ -1,21 +1,23 @@
-"""A training run as data: frozen settings, read from YAML and ``key=value``."""
+"""A training run as data: frozen settings, read from YAML by ``recipe_file``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
-from pathlib import Path
-from typing import Any
-
-import yaml
 
 from sac_rag.config import CompressConfig
-from sac_rag.errors import ConfigError, InputFileError
-from sac_rag.settings import build, plain
+from sac_rag.errors import ConfigError
+from sac_rag.settings import plain
 
 STAGES = ("pretrain", "finetune")
 PRECISIONS = ("float32", "bfloat16")
+ORDERS = ("authors", "shuffled", "as_read")
+
+NOT_IN_THE_NUMBERS = (
+    *("out", "micro_batch", "gradient_checkpointing", "fsdp"),
+    *("save_every", "log_every", "eval_every", "report_to", "run_name", "evaluate"),
+)
+"""Settings that may change when a run is resumed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,7 @@ class DataSettings:
     train: tuple[str, ...]
     """Files, folders, patterns, ``hub://owner/name?split=train`` or ``synthetic://text?seed=0``."""
     limit: int = 0
-    """Examples at most; 0 for all."""
+    """Examples to train on at most; 0 for all."""
     min_tokens: int = 510
     """Pretraining: shortest text."""
     max_tokens: int = 2040
@@ -60,6 +62,24 @@ class DataSettings:
     """Bad records that are skipped (and reported) before the run is refused."""
     distractors: int = 0
     """Documents of other records joined to each in random order: composition-aware training."""
+    order: str = "authors"
+    """``authors``: texts as they come, questions shuffled once; ``shuffled``, ``as_read``: both."""
+    order_seed: int = 0
+    """Of the shuffle and of the distractors; the authors' is 0."""
+    held_out: int = 0
+    """First samples of that order that are not trained on but measured; the authors' number in
+    pretraining is 1,000."""
+
+    def __post_init__(self) -> None:
+        if self.order not in ORDERS:
+            raise ConfigError(
+                f"data.order={self.order!r} is not known; choose from {', '.join(ORDERS)}"
+            )
+        if min(self.limit, self.max_bad, self.distractors, self.held_out) < 0:
+            raise ConfigError(
+                f"data.limit={self.limit}, data.max_bad={self.max_bad}, data.distractors="
+                f"{self.distractors}, data.held_out={self.held_out}: none may be below 0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +96,30 @@ class OptimSettings:
     """From 1/warmup to 1."""
     clip: float = 2.0
     """Global norm of gradients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings:
+    """What the run's adapter is asked; ``data`` empty for nothing."""
+
+    data: tuple[str, ...] = ()
+    """Questions: files, folders, patterns, ``hub://...`` or ``synthetic://qa?seed=1``."""
+    roads: tuple[str, ...] = ("full", "compressed", "none")
+    """Names in ``sac_rag.eval.ROADS``: ``full`` is the ceiling, ``none`` the floor."""
+    metrics: tuple[str, ...] = ("paper_em", "paper_f1", "squad_em", "squad_f1")
+    """Names in ``sac_rag.eval``'s ``QA_METRICS`` and ``SUMMARY_METRICS``."""
+    limit: int = 0
+    """Questions at most, drawn by ``data.order_seed``; 0 for all."""
+    batch: int = 8
+    """Questions answered together."""
+    max_new_tokens: int = 32
+    """Most tokens of an answer; the authors' code allows 1,024."""
+    max_bad: int = 0
+    """Bad records that are skipped (and reported) before the data is refused."""
+    resamples: int = 1000
+    """Resamples behind each interval."""
+    json: str = ""
+    """File of the report; empty for ``evaluation.json`` in the folder of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +146,8 @@ class Recipe:
     """Where examples come from."""
     optim: OptimSettings = field(default_factory=OptimSettings)
     """How weights move."""
+    evaluate: EvaluateSettings = field(default_factory=EvaluateSettings)
+    """What the stage ``evaluate`` asks the finished adapter."""
     steps: int = 20_000
     """Optimiser steps."""
     batch: int = 16
@@ -110,12 +156,22 @@ class Recipe:
     """Examples a process takes at once."""
     precision: str = "float32"
     """Of weights and optimiser states: ``float32`` or ``bfloat16`` (the authors')."""
+    gradient_checkpointing: bool = False
+    """Keep each layer's input alone for backward, and run the layer again there."""
+    fsdp: bool = False
+    """Share the weights out over the processes (FSDP2) instead of a copy each (DDP)."""
     seed: int = 12345
-    """Of weights, order and draws."""
+    """Of weights; the authors' is 12345. The order of samples has ``data.order_seed``."""
     save_every: int = 1000
     """Steps between checkpoints."""
     log_every: int = 10
     """Steps between log lines."""
+    eval_every: int = 1000
+    """Steps between measurements of ``data.held_out``; it is also measured at the end."""
+    report_to: tuple[str, ...] = ()
+    """transformers' integrations: ``tensorboard``, ``wandb``, ...; empty for none."""
+    run_name: str = ""
+    """What those call the run; empty for their own choice."""
     query_aware: bool = field(default=False, metadata={"later": True})
     """Whether the encoder reads each chunk together with the sample's question."""
 
@@ -141,50 +197,15 @@ class Recipe:
                 f"steps={self.steps}, batch={self.batch}, micro_batch={self.micro_batch}: "
                 "each must be 1 or more"
             )
+        if min(self.save_every, self.log_every, self.eval_every) < 1:
+            raise ConfigError(
+                f"save_every={self.save_every}, log_every={self.log_every}, eval_every="
+                f"{self.eval_every}: each must be 1 or more"
+            )
 
     def identity(self) -> str:
         """Hash everything that a run's numbers depend on; a checkpoint resumes only within it."""
         settings = plain(self)
-        for name in ("out", "save_every", "log_every", "micro_batch"):
+        for name in NOT_IN_THE_NUMBERS:
             settings.pop(name)
         return sha256(repr(sorted(settings.items())).encode()).hexdigest()
-
-
-def read_recipe(path: str | Path, changes: Sequence[str] = (), *, stage: str = "") -> Recipe:
-    """Read a recipe: the file, then ``key=value`` changes with dotted keys.
-
-    Args:
-        path: A YAML file.
-        changes: Such as ``compress.ratio=15``; values are read as YAML.
-        stage: Overrides the file's stage.
-
-    Raises:
-        InputFileError: If the file is missing or no YAML.
-        ConfigError: If a setting is unknown or senseless.
-    """
-    try:
-        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
-    except FileNotFoundError as error:
-        raise InputFileError(f"no recipe at {path}; give a YAML file of train/recipes") from error
-    except yaml.YAMLError as error:
-        raise InputFileError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(settings, dict):
-        raise InputFileError(f"{path} should hold settings, found {settings!r}")
-    for change in changes:
-        _apply(settings, change)
-    if stage:
-        settings["stage"] = stage
-    return build(Recipe, settings, where=str(path))
-
-
-def _apply(settings: dict[str, Any], change: str) -> None:
-    name, equals, value = change.partition("=")
-    if not equals or not name:
-        raise ConfigError(f"{change!r} changes nothing; write key=value, e.g. compress.ratio=15")
-    *outer, last = name.split(".")
-    for part in outer:
-        inner = settings.setdefault(part, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"{change!r}: {part} holds {inner!r} and no settings inside it")
-        settings = inner
-    settings[last] = yaml.safe_load(value)

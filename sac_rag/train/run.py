@@ -17,17 +17,20 @@ from sac_rag.adapter import Adapter
 from sac_rag.data import (
     PretrainSettings,
     QASettings,
+    head_and_rest,
     prepare_pretraining,
     prepare_qa,
     shuffled,
 )
 from sac_rag.engine.loading import load_base
 from sac_rag.errors import AdapterMismatchError, ConfigError, DataError
+from sac_rag.layer_calls import call_replayed
 from sac_rag.tokens import Tokens
+from sac_rag.train.checkpoints import last_checkpoint, read_learned, step_of
 from sac_rag.train.module import TrainingModule, make_trainable
 from sac_rag.train.recipe import LoraSettings, Recipe
 from sac_rag.train.samples import Sample
-from sac_rag.train.trainer import last_checkpoint, make_trainer
+from sac_rag.train.trainer import make_trainer
 
 logger = logging.getLogger(__name__)
 
@@ -85,12 +88,15 @@ def run_stage(recipe: Recipe) -> Path:
         ConfigError: If the recipe does not fit itself, its folder or the number of processes.
         AdapterMismatchError: If the adapter to start from is for another base, ratio or method.
         DataError: If there are too few samples, or too many bad records.
+        StoreWriteError: If a checkpoint or the adapter cannot be written.
     """
     torch.manual_seed(recipe.seed)
     model, tokens = load_base(recipe.model, dtype=recipe.precision)
     adapter = _adapter(recipe, model)
+    if recipe.gradient_checkpointing:
+        adapter.backbone.call_layer = call_replayed
     learned = make_trainable(adapter)
-    samples = _samples(recipe, tokens, adapter)
+    samples, held_out = _samples(recipe, tokens, adapter)
     if len(samples) < recipe.batch:
         raise DataError(
             f"{len(samples)} samples were found, a step takes {recipe.batch}; give more data, "
@@ -98,16 +104,26 @@ def run_stage(recipe: Recipe) -> Path:
         )
     logger.info("%s weights learn from %s samples", f"{learned:,}", f"{len(samples):,}")
     module = TrainingModule(adapter, weights=asdict(recipe.objectives))
-    trainer = make_trainer(module, samples, recipe)
-    trainer.train(resume_from_checkpoint=last_checkpoint(recipe.out))
+    trainer = make_trainer(module, samples, recipe, held_out=held_out)
+    checkpoint = last_checkpoint(recipe.out)
+    if checkpoint is not None and step_of(checkpoint) >= recipe.steps:
+        # transformers would go on for a step
+        logger.info("%s has done its %d steps", recipe.out, recipe.steps)
+        read_learned(Path(checkpoint), module)
+    else:
+        trainer.train(resume_from_checkpoint=checkpoint)
+        if held_out is not None and not trainer.is_measured:
+            trainer.evaluate()
     out = Path(recipe.out) / "adapter"
-    if trainer.is_world_process_zero():
-        adapter.save_pretrained(out)
+    trainer.save_adapter(out)
+    return out
+
+
+def leave_group() -> None:
+    """Part from the other processes, together: one that leaves early takes the others down."""
     if torch.distributed.is_initialized():
-        # together: a process that leaves while another still talks to it takes that one down
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
-    return out
 
 
 def _adapter(recipe: Recipe, model: Any) -> Adapter:
@@ -122,6 +138,7 @@ def _adapter(recipe: Recipe, model: Any) -> Adapter:
         )
         if recipe.lora.init == "released":
             _initialise_as_released(made, rank=recipe.lora.rank)
+        made.method.to(model.dtype)  # embeddings too, as the authors'
         return made
     made = Adapter.from_pretrained(recipe.adapter, model=model, ratio=recipe.compress.ratio)
     if made.config.method != recipe.method or made.config.compress != recipe.compress:
@@ -159,8 +176,22 @@ def _initialise_as_released(adapter: Adapter, *, rank: int) -> None:
                 weight.uniform_(-(rank**-0.5), rank**-0.5)
 
 
-def _samples(recipe: Recipe, tokens: Tokens, adapter: Adapter) -> Samples:
-    data, limit = recipe.data, recipe.data.limit or None
+def reading_order(recipe: Recipe, count: int) -> list[int]:
+    """Say in which order samples are read; the authors shuffle questions, and no texts.
+
+    Theirs deals questions out in contiguous runs, one per GPU; here all processes go through one
+    order together, so that a step's batch does not depend on their number.
+    """
+    data = recipe.data
+    if data.order == "shuffled" or (data.order == "authors" and recipe.objectives.qa):
+        return shuffled(count, seed=data.order_seed)
+    return list(range(count))
+
+
+def _samples(recipe: Recipe, tokens: Tokens, adapter: Adapter) -> tuple[Samples, Samples | None]:
+    """Give samples to train on, and to measure on if any are held out."""
+    data = recipe.data
+    wanted = data.limit + data.held_out if data.limit else None
     if recipe.objectives.qa:
         if recipe.objectives.continuation:
             raise ConfigError(
@@ -171,20 +202,27 @@ def _samples(recipe: Recipe, tokens: Tokens, adapter: Adapter) -> Samples:
         prepared = prepare_qa(data.train, tokens=tokens, settings=settings, max_bad=data.max_bad)
     else:
         bounds = PretrainSettings(
-            min_tokens=data.min_tokens, max_tokens=data.max_tokens, limit=limit
+            min_tokens=data.min_tokens, max_tokens=data.max_tokens, limit=wanted
         )
         prepared = prepare_pretraining(
             data.train, tokens=tokens, settings=bounds, max_bad=data.max_bad
         )
     for name, count in prepared.left_out.items():
         logger.info("%s records were left out: %s", f"{count:,}", name)
-    return Samples(
-        prepared.dataset,
-        # limited behind the shuffle, as the authors do: the head of MRQA is one of its sets
-        order=shuffled(len(prepared.dataset), seed=recipe.seed)[:limit],
-        distractors=data.distractors,
-        seed=recipe.seed,
-    )
+    count = len(prepared.dataset)
+    # limited behind the shuffle, as the authors do: the head of MRQA is one of its sets
+    order = reading_order(recipe, count)[:wanted]
+    head, rest = head_and_rest(len(order), head=data.held_out)
+
+    def chosen(part: range) -> Samples:
+        return Samples(
+            prepared.dataset,
+            order=[order[one] for one in part],
+            distractors=data.distractors,
+            seed=data.order_seed,
+        )
+
+    return chosen(rest), chosen(head) if head else None
 
 
 def _sample(row: dict[str, Any]) -> Sample:

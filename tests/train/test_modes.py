@@ -15,13 +15,15 @@ from sac_rag.chunking import Chunk
 from sac_rag.config import CompressConfig
 from sac_rag.errors import ConfigError
 from sac_rag.train.__main__ import main
+from sac_rag.train.checkpoints import LEARNED_FILE, last_checkpoint
 from sac_rag.train.module import TrainingModule, make_trainable
 from sac_rag.train.objectives import OBJECTIVES, compress_samples
 from sac_rag.train.ratios import ratio_of_step
-from sac_rag.train.recipe import DataSettings, Objectives, OptimSettings, Recipe, read_recipe
+from sac_rag.train.recipe import DataSettings, Objectives, OptimSettings, Recipe
+from sac_rag.train.recipe_file import read_recipe
 from sac_rag.train.run import Samples
 from sac_rag.train.samples import Sample
-from sac_rag.train.trainer import LEARNED_FILE, last_checkpoint, make_trainer
+from sac_rag.train.trainer import make_trainer
 from tests.tiny import tiny_adapter, tiny_model
 
 RECIPES = Path(__file__).parents[2] / "train" / "recipes"
@@ -146,7 +148,7 @@ def test_a_query_aware_sample_is_compressed_with_its_own_prompt():
 
 def test_query_aware_without_questions_is_refused():
     with pytest.raises(ConfigError, match=r"objectives\.qa has no weight: pretrain without"):
-        read_recipe(RECIPES / "tiny_pretrain.yaml", ["query_aware=true"])
+        read_recipe(RECIPES / "tiny.yaml", ["query_aware=true"], stage="pretrain")
 
 
 # the whole road
@@ -162,7 +164,6 @@ def changes(tiny_folders, tmp_path, monkeypatch):
         "steps=3",
         "save_every=3",
         "data.limit=16",
-        "data.max_tokens=3000",
         "optim.lr=0.01",
     ]
 
@@ -171,11 +172,15 @@ def run(recipe: str, out: Path, *words: str) -> int:
     return main(["--config", str(RECIPES / f"{recipe}.yaml"), f"out={out}", *words])
 
 
+def run_tiny(stage: str, out: Path, *words: str) -> int:
+    return main([stage, "--config", str(RECIPES / "tiny.yaml"), f"{stage}.out={out}", *words])
+
+
 def test_both_stages_at_many_ratios_make_one_adapter_for_all(changes, tiny_folders, tmp_path):
     words = [*changes, "compress.ratios=[5, 15, 51]"]
-    assert run("tiny_pretrain", tmp_path / "one", *words) == 0
+    assert run_tiny("pretrain", tmp_path / "one", *words) == 0
     start = f"adapter={tmp_path / 'one' / 'adapter'}"
-    assert run("tiny_finetune", tmp_path / "two", *words, start) == 0
+    assert run_tiny("finetune", tmp_path / "two", *words, start) == 0
     adapter = tmp_path / "two" / "adapter"
     with SACEngine.from_pretrained(tiny_folders[0], adapter=adapter, ratio=15) as engine:
         documents = ["a text about someone " * 9, Document(text="and another " * 9, ratio=51)]
@@ -187,14 +192,14 @@ def test_both_stages_at_many_ratios_make_one_adapter_for_all(changes, tiny_folde
 def test_a_plain_adapter_learns_to_read_questions_and_does_not_forget_it(
     changes, tiny_folders, tmp_path, capsys
 ):
-    run("tiny_pretrain", tmp_path / "one", *changes)
+    run_tiny("pretrain", tmp_path / "one", *changes)
     start = f"adapter={tmp_path / 'one' / 'adapter'}"
-    assert run("tiny_finetune", tmp_path / "two", *changes, start, "query_aware=true") == 0
+    assert run_tiny("finetune", tmp_path / "two", *changes, start, "query_aware=true") == 0
     adapter = tmp_path / "two" / "adapter"
     with SACEngine.from_pretrained(tiny_folders[0], adapter=adapter) as engine:
         assert engine.query_aware
         assert engine.answer("Who?", ["a text about someone"], max_new_tokens=3).usage.anchors > 1
-    assert run("tiny_finetune", tmp_path / "three", *changes, f"adapter={adapter}") == 2
+    assert run_tiny("finetune", tmp_path / "three", *changes, f"adapter={adapter}") == 2
     assert "is query-aware and the recipe is not" in capsys.readouterr().err
 
 
