@@ -10,6 +10,7 @@ import typer
 from sac_rag import __version__
 from sac_rag.cli.ask import SETTINGS as ASK_SETTINGS
 from sac_rag.cli.ask import ask
+from sac_rag.cli.bench import bench
 from sac_rag.cli.compress import compress
 from sac_rag.cli.demo.command import demo
 from sac_rag.cli.door import Door
@@ -25,6 +26,7 @@ COMMANDS: dict[Callable[..., None], dict[str, Any]] = {
     info: {},
     import_checkpoint: {},
     eval_: {},
+    bench: {},
 }
 """The one place where a command is added: a function in a module of its own, typer's settings."""
 

@@ -1,0 +1,1 @@
+"""Measurements: what compression costs and saves, beside what people would use instead."""

@@ -1,0 +1,96 @@
+"""Encoder tokens per second, against the released procedure and a plain prefill."""
+
+from __future__ import annotations
+
+from sac_rag.bench.clock import Contender, Laps, exponent, race, wall
+from sac_rag.bench.plain import PlainModel
+from sac_rag.bench.released import released_anchors
+from sac_rag.bench.results import Ratio, Row, Section, row, versus
+from sac_rag.bench.settings import Settings
+from sac_rag.bench.shapes import Subject
+from sac_rag.engine.requests import Document
+
+OURS, RELEASED, PLAIN = "ours", "released procedure", "plain prefill"
+TARGET_CONTEXT = 8000
+"""Tokens from which on the targets are defined."""
+
+
+def measure_encoder(subject: Subject, settings: Settings) -> Section:
+    """Encode the documents of each context.
+
+    Ours is what a user calls: tokenising, batching, encoding and keeping in a store in memory. The
+    released procedure and the plain prefill get token ids and keep nothing.
+    """
+    rows: list[Row] = []
+    ratios: list[Ratio] = []
+    growth: dict[str, list[float]] = {OURS: [], PLAIN: []}
+    sizes, not_run = [], []
+    for context in settings.contexts:
+        laps, tokens = _race(subject, settings, context)
+        rows += [
+            row(name, done, at={"context": tokens}, figures={"tokens_per_s": _rate(done, tokens)})
+            for name, done in laps.items()
+        ]
+        far = tokens >= TARGET_CONTEXT
+        at = {"context": tokens}
+        if RELEASED in laps:
+            target = ">= 2 on two CPU cores" if far else None
+            ratios.append(versus(laps, RELEASED, OURS, at=at, target=target))
+        if PLAIN in laps:
+            target = "<= 0.8 on two CPU cores" if far else None
+            ratios.append(versus(laps, OURS, PLAIN, at=at, target=target))
+            sizes.append(tokens)
+            for name, seen in growth.items():
+                seen.append(wall(laps[name]).median)
+        else:
+            not_run.append(_too_long(PLAIN, tokens, subject))
+    notes = [
+        f"{name}: time grows with the {exponent(sizes, seen):.2f}th power of the context"
+        for name, seen in growth.items()
+        if exponent(sizes, seen) is not None
+    ]
+    if subject.loaded.adapter.config.method != "sac":
+        not_run.append(f"{RELEASED}: it is SAC's, the adapter is another method's")
+    return Section(
+        name="encoder",
+        title="Encoding documents",
+        rows=rows,
+        ratios=ratios,
+        not_run=not_run,
+        notes=notes,
+    )
+
+
+def _race(subject: Subject, settings: Settings, context: int) -> tuple[Laps, int]:
+    adapter, tokens = subject.loaded.adapter, subject.loaded.tokens
+    texts = subject.texts(context, settings.document_tokens, seed=settings.seed)
+    seen = [adapter.config.prompt.seen_ids(text, tokens=tokens) for text in texts]
+    count = sum(len(ids) for ids in seen)
+    model = PlainModel(adapter.backbone)
+    with subject.engine() as engine:
+        documents = [Document(text=text) for text in texts]
+        keys = [engine.key_of(document) for document in documents]
+
+        def forget() -> None:
+            for key in keys:
+                engine.store.delete(key)
+
+        contenders = {
+            OURS: Contender(run=lambda: engine.compress_each(documents), before=forget),
+        }
+        if adapter.config.method == "sac":
+            contenders[RELEASED] = Contender(
+                run=lambda: [released_anchors(adapter, ids) for ids in seen]
+            )
+        if count <= adapter.backbone.window:
+            together = [token_id for ids in seen for token_id in ids]
+            contenders[PLAIN] = Contender(run=lambda: model.prefill(together))
+        return race(contenders, settings.pace, sync=subject.sync), count
+
+
+def _rate(laps: list, tokens: int) -> float:
+    return tokens / wall(laps).median
+
+
+def _too_long(name: str, tokens: int, subject: Subject) -> str:
+    return f"{name} of {tokens:,} tokens: the model's window is {subject.backbone.window:,}"
