@@ -61,35 +61,45 @@ class BenchReport:
 
 def section_markdown(section: Section) -> str:
     """Write one measurement."""
-    lines = [f"## {section.title}", ""]
-    if section.rows:
-        lines += _rows(section.rows)
+    lines = [f"## {section.title}"]
+    for rows in _alike(section.rows):
+        lines += ["", *_rows(rows)]
     if section.ratios:
         lines += ["", *_ratios(section.ratios)]
-    for note in section.notes:
-        lines += ["", f"- {note}"]
-    for reason in section.not_run:
-        lines += ["", f"- not run: {reason}"]
+    told = [*section.notes, *(f"not run: {reason}" for reason in section.not_run)]
+    if told:
+        lines += ["", *(f"- {one}" for one in told)]
     return "\n".join(lines)
 
 
+def _alike(rows: Sequence[Row]) -> list[list[Row]]:
+    """Group rows that have the same columns."""
+    groups: dict[tuple, list[Row]] = {}
+    for row in rows:
+        columns = (tuple(row.at), tuple(row.figures), row.wall_s is not None)
+        groups.setdefault(columns, []).append(row)
+    return list(groups.values())
+
+
 def _rows(rows: Sequence[Row]) -> list[str]:
-    places = list(dict.fromkeys(name for row in rows for name in row.at))
-    figures = list(dict.fromkeys(name for row in rows for name in row.figures))
-    timed = any(row.wall_s for row in rows)
-    head = ["", *places, *(["wall", "CPU", "n"] if timed else []), *figures]
+    timed = rows[0].wall_s is not None
+    ends = {f"{name}{end}" for name in rows[0].figures for end in ("_low", "_high")}
+    names = [name for name in rows[0].figures if name not in ends]
+    head = ["", *rows[0].at, *(["wall", "CPU", "n"] if timed else []), *names]
     table = [head]
     for row in rows:
         times = [_duration(row.wall_s), _duration(row.cpu_s), str(row.repeats)] if timed else []
-        table.append(
-            [
-                row.contender,
-                *(_number(row.at.get(name)) for name in places),
-                *times,
-                *(_number(row.figures.get(name)) for name in figures),
-            ]
-        )
+        places = [_number(value) for value in row.at.values()]
+        figures = [_figure(row, name) for name in names]
+        table.append([row.contender, *places, *times, *figures])
     return _table(table)
+
+
+def _figure(row: Row, name: str) -> str:
+    """Write a figure, with its interval if it has one."""
+    low, high = (row.figures.get(f"{name}{end}") for end in ("_low", "_high"))
+    written = _number(row.figures[name])
+    return written if low is None else f"{written} ({_number(low)}-{_number(high)})"
 
 
 def _ratios(ratios: Sequence[Ratio]) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import DynamicCache
 
 from sac_rag.bench.plain import Kept, PlainModel
@@ -43,10 +45,10 @@ def plain_rivals(model: PlainModel, *, seed: int) -> dict[str, Keep]:
     }
 
 
-def _picked(model: PlainModel, cache: DynamicCache, picked: torch.Tensor) -> DynamicCache:
+def _picked(model: PlainModel, whole: DynamicCache, picked: Tensor) -> DynamicCache:
     made = DynamicCache(config=model.backbone.config)
     picked = picked.to(model.backbone.device)
-    for index, layer in enumerate(cache.layers):
+    for index, layer in enumerate(whole.layers):
         made.update(layer.keys[:, :, picked], layer.values[:, :, picked], index)  # type: ignore[index]
     return made
 
@@ -102,7 +104,7 @@ def cartridge_rival(
     from peft import CartridgeConfig, get_peft_model
     from peft.tuners.cartridge.utils import initialize_kv_prefix_from_past_key_values
 
-    def keep(context: Sequence[int], places: int) -> Kept:
+    def train(context: tuple[int, ...], places: int) -> list[tuple[Tensor, Tensor]]:
         torch.manual_seed(0)
         first = model.prefill(context).cache
         config = CartridgeConfig(task_type="CAUSAL_LM", num_virtual_tokens=places)
@@ -116,10 +118,16 @@ def cartridge_rival(
             tuned(input_ids=ids, labels=ids).loss.backward()
             optimizer.step()
         with torch.no_grad():
-            cache = tuned.get_prompt(batch_size=1)
+            layers = tuned.get_prompt(batch_size=1).layers  # type: ignore[union-attr]
+        return [(layer.keys.detach(), layer.values.detach()) for layer in layers]
+
+    # several questions about one document share what was trained for it
+    trained = cache(train)
+
+    def keep(context: Sequence[int], places: int) -> Kept:
         made = DynamicCache(config=model.backbone.config)
-        for index, layer in enumerate(cache.layers):  # type: ignore[union-attr]
-            made.update(layer.keys.detach(), layer.values.detach(), index)
+        for index, (keys, values) in enumerate(trained(tuple(context), places)):
+            made.update(keys, values, index)
         return Kept(cache=made, next_position=places)
 
     return {f"peft CARTRIDGE, {steps} steps": keep}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -214,7 +215,12 @@ def _open(
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    with waiting(f"loading {shape} ..."), model_errors(shape, device=device):
+    with (
+        waiting(f"loading {shape} ..."),
+        model_errors(shape, device=device),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", FutureWarning)
         return open_subject(
             shape,
             adapter=adapter,

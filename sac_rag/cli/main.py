@@ -17,6 +17,7 @@ from sac_rag.cli.door import Door
 from sac_rag.cli.evaluate import eval_
 from sac_rag.cli.import_checkpoint import import_checkpoint
 from sac_rag.cli.info import info
+from sac_rag.cli.plan import plan
 from sac_rag.cli.store import store
 
 COMMANDS: dict[Callable[..., None], dict[str, Any]] = {
@@ -27,6 +28,7 @@ COMMANDS: dict[Callable[..., None], dict[str, Any]] = {
     import_checkpoint: {},
     eval_: {},
     bench: {},
+    plan: {},
 }
 """The one place where a command is added: a function in a module of its own, typer's settings."""
 
