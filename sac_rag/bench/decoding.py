@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from sac_rag.bench.clock import Contender, Lap, race, wall
 from sac_rag.bench.contexts import Scene, set_up
+from sac_rag.bench.limits import copy_rate, weight_bytes
 from sac_rag.bench.memory import peak_bytes
 from sac_rag.bench.results import Ratio, Row, Section, row, versus
 from sac_rag.bench.settings import Settings
@@ -40,6 +41,7 @@ def measure_decoding(subject: Subject, settings: Settings) -> Section:
     rows: list[Row] = []
     ratios: list[Ratio] = []
     not_run: list[str] = []
+    limit = copy_rate(subject)
     for context in settings.contexts:
         if not subject.fits(context + settings.question_tokens + settings.new_tokens + 1):
             not_run.append(
@@ -50,7 +52,7 @@ def measure_decoding(subject: Subject, settings: Settings) -> Section:
         with set_up(subject, settings, context) as scene:
             at = {"context": scene.num_tokens}
             decoders = {
-                name: _Decoder(scene, name, settings.new_tokens) for name in (ANCHORS, TEXT)
+                name: _Decoder(scene, name, settings.new_tokens, limit) for name in (ANCHORS, TEXT)
             }
             contenders = {name: Contender(run=one) for name, one in decoders.items()}
             laps = race(contenders, settings.pace, sync=subject.sync)
@@ -65,17 +67,23 @@ def measure_decoding(subject: Subject, settings: Settings) -> Section:
         rows=rows,
         ratios=ratios,
         not_run=not_run,
-        notes=["memory: the most that the call held at once, weights apart, and the cache alone"],
+        notes=[
+            "memory: the most that the call held at once, weights apart, and the cache alone",
+            f"copy_share: of the {limit / 1e9:,.1f} GB/s that copying memory reached here, what "
+            "reading weights and cache once a token comes to",
+        ],
     )
 
 
 class _Decoder:
     """Answers on one road and gives the lap from the first token to the last."""
 
-    def __init__(self, scene: Scene, road: str, new_tokens: int) -> None:
+    def __init__(self, scene: Scene, road: str, new_tokens: int, limit: float) -> None:
         self._engine: SACEngine = scene.memory
         self._request = scene.request(scene.memory, compress=road == ANCHORS)
         self._new_tokens = new_tokens
+        self._weights = weight_bytes(scene.subject.backbone)
+        self._limit = limit
         self._device = scene.subject.backbone.device
         self.decoded = 0
         self.cache_bytes = 0
@@ -90,10 +98,15 @@ class _Decoder:
         first, last = ticks.laps[-1 - self.decoded], ticks.laps[-1]
         return Lap(wall_s=last.wall_s - first.wall_s, cpu_s=last.cpu_s - first.cpu_s)
 
+    def _bytes_read(self) -> float:
+        """Bytes that decoding has to read: all weights and the cache, at every token."""
+        return self.decoded * (self._weights + self.cache_bytes)
+
     def figures(self, seconds: float) -> dict[str, float | None]:
         run: Callable[[], object] = self
         return {
             "tokens_per_s": self.decoded / seconds if self.decoded else None,
+            "copy_share": self._bytes_read() / seconds / self._limit,
             "cache_bytes": self.cache_bytes,
             "peak_bytes": peak_bytes(run, device=self._device),
         }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sac_rag.bench.clock import Contender, Laps, exponent, race, wall
+from collections.abc import Sequence
+
+from sac_rag.bench.clock import Contender, Lap, Laps, exponent, race, wall
+from sac_rag.bench.limits import encode_operations, matrix_rate, prefill_operations
 from sac_rag.bench.plain import PlainModel
 from sac_rag.bench.released import released_anchors
 from sac_rag.bench.results import Ratio, Row, Section, row, versus
@@ -25,10 +28,24 @@ def measure_encoder(subject: Subject, settings: Settings) -> Section:
     ratios: list[Ratio] = []
     growth: dict[str, list[float]] = {OURS: [], PLAIN: []}
     sizes, not_run = [], []
+    limit = matrix_rate(subject)
     for context in settings.contexts:
-        laps, tokens = _race(subject, settings, context)
+        laps, lengths = _race(subject, settings, context)
+        tokens = sum(lengths)
+        work = {
+            OURS: encode_operations(subject, lengths),
+            PLAIN: prefill_operations(subject, tokens),
+        }
         rows += [
-            row(name, done, at={"context": tokens}, figures={"tokens_per_s": _rate(done, tokens)})
+            row(
+                name,
+                done,
+                at={"context": tokens},
+                figures={
+                    "tokens_per_s": tokens / wall(done).median,
+                    "matrix_share": _share(work.get(name), done, limit),
+                },
+            )
             for name, done in laps.items()
         ]
         far = tokens >= TARGET_CONTEXT
@@ -49,6 +66,10 @@ def measure_encoder(subject: Subject, settings: Settings) -> Section:
         for name, seen in growth.items()
         if exponent(sizes, seen) is not None
     ]
+    notes.append(
+        f"matrix_share: of the {limit / 1e9:,.0f} billion operations per second that a matrix "
+        "product alone reached here, what the contender's own arithmetic comes to"
+    )
     if subject.loaded.adapter.config.method != "sac":
         not_run.append(f"{RELEASED}: it is SAC's, the adapter is another method's")
     return Section(
@@ -61,7 +82,7 @@ def measure_encoder(subject: Subject, settings: Settings) -> Section:
     )
 
 
-def _race(subject: Subject, settings: Settings, context: int) -> tuple[Laps, int]:
+def _race(subject: Subject, settings: Settings, context: int) -> tuple[Laps, list[int]]:
     adapter, tokens = subject.loaded.adapter, subject.loaded.tokens
     texts = subject.texts(context, settings.document_tokens, seed=settings.seed)
     seen = [adapter.config.prompt.seen_ids(text, tokens=tokens) for text in texts]
@@ -85,11 +106,11 @@ def _race(subject: Subject, settings: Settings, context: int) -> tuple[Laps, int
         if count <= adapter.backbone.window:
             together = [token_id for ids in seen for token_id in ids]
             contenders[PLAIN] = Contender(run=lambda: model.prefill(together))
-        return race(contenders, settings.pace, sync=subject.sync), count
+        return race(contenders, settings.pace, sync=subject.sync), [len(ids) for ids in seen]
 
 
-def _rate(laps: list, tokens: int) -> float:
-    return tokens / wall(laps).median
+def _share(operations: float | None, laps: Sequence[Lap], limit: float) -> float | None:
+    return None if operations is None else operations / wall(laps).median / limit
 
 
 def _too_long(name: str, tokens: int, subject: Subject) -> str:
