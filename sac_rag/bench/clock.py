@@ -134,6 +134,16 @@ def cpu(laps: Sequence[Lap]) -> Spread:
     return Spread.of([lap.cpu_s for lap in laps])
 
 
+def work(laps: Sequence[Lap], *, on_cpu: bool) -> float:
+    """Give the median seconds of work: of a CPU its own time, which others' work hardly lengthens.
+
+    Args:
+        laps: Repetitions.
+        on_cpu: Whether the work is done on the CPU; of another device the wall time counts.
+    """
+    return (cpu(laps) if on_cpu else wall(laps)).median
+
+
 def ratio(over: Sequence[Lap], under: Sequence[Lap], *, of: str = "wall_s") -> Spread:
     """Say how many times longer one takes than the other, round by round.
 

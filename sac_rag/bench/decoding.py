@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from sac_rag.bench.clock import Contender, Lap, race, wall
+from sac_rag.bench.clock import Contender, Lap, race, wall, work
 from sac_rag.bench.contexts import Scene, set_up
 from sac_rag.bench.limits import copy_rate, weight_bytes
 from sac_rag.bench.memory import peak_bytes
@@ -57,7 +57,7 @@ def measure_decoding(subject: Subject, settings: Settings) -> Section:
             contenders = {name: Contender(run=one) for name, one in decoders.items()}
             laps = race(contenders, settings.pace, sync=subject.sync)
             rows += [
-                row(name, done, at=at, figures=decoders[name].figures(wall(done).median))
+                row(name, done, at=at, figures=decoders[name].figures(done))
                 for name, done in laps.items()
             ]
             ratios.append(versus(laps, TEXT, ANCHORS, at=at, name="decode time, text / anchors"))
@@ -84,6 +84,7 @@ class _Decoder:
         self._new_tokens = new_tokens
         self._weights = weight_bytes(scene.subject.backbone)
         self._limit = limit
+        self._on_cpu = scene.subject.on_cpu
         self._device = scene.subject.backbone.device
         self.decoded = 0
         self.cache_bytes = 0
@@ -102,11 +103,11 @@ class _Decoder:
         """Bytes that decoding has to read: all weights and the cache, at every token."""
         return self.decoded * (self._weights + self.cache_bytes)
 
-    def figures(self, seconds: float) -> dict[str, float | None]:
+    def figures(self, laps: Sequence[Lap]) -> dict[str, float | None]:
         run: Callable[[], object] = self
         return {
-            "tokens_per_s": self.decoded / seconds if self.decoded else None,
-            "copy_share": self._bytes_read() / seconds / self._limit,
+            "tokens_per_s": self.decoded / wall(laps).median if self.decoded else None,
+            "copy_share": self._bytes_read() / work(laps, on_cpu=self._on_cpu) / self._limit,
             "cache_bytes": self.cache_bytes,
             "peak_bytes": peak_bytes(run, device=self._device),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sac_rag.bench.clock import Contender, Lap, Laps, exponent, race, wall
+from sac_rag.bench.clock import Contender, Lap, Laps, exponent, race, wall, work
 from sac_rag.bench.limits import encode_operations, matrix_rate, prefill_operations
 from sac_rag.bench.plain import PlainModel
 from sac_rag.bench.released import released_anchors
@@ -32,7 +32,7 @@ def measure_encoder(subject: Subject, settings: Settings) -> Section:
     for context in settings.contexts:
         laps, lengths = _race(subject, settings, context)
         tokens = sum(lengths)
-        work = {
+        needed = {
             OURS: encode_operations(subject, lengths),
             PLAIN: prefill_operations(subject, tokens),
         }
@@ -43,7 +43,7 @@ def measure_encoder(subject: Subject, settings: Settings) -> Section:
                 at={"context": tokens},
                 figures={
                     "tokens_per_s": tokens / wall(done).median,
-                    "matrix_share": _share(work.get(name), done, limit),
+                    "matrix_share": _share(needed.get(name), done, limit, subject),
                 },
             )
             for name, done in laps.items()
@@ -58,7 +58,7 @@ def measure_encoder(subject: Subject, settings: Settings) -> Section:
             ratios.append(versus(laps, OURS, PLAIN, at=at, target=target))
             sizes.append(tokens)
             for name, seen in growth.items():
-                seen.append(wall(laps[name]).median)
+                seen.append(work(laps[name], on_cpu=subject.on_cpu))
         else:
             not_run.append(_too_long(PLAIN, tokens, subject))
     notes = [
@@ -109,8 +109,12 @@ def _race(subject: Subject, settings: Settings, context: int) -> tuple[Laps, lis
         return race(contenders, settings.pace, sync=subject.sync), [len(ids) for ids in seen]
 
 
-def _share(operations: float | None, laps: Sequence[Lap], limit: float) -> float | None:
-    return None if operations is None else operations / wall(laps).median / limit
+def _share(
+    operations: float | None, laps: Sequence[Lap], limit: float, subject: Subject
+) -> float | None:
+    if operations is None:
+        return None
+    return operations / work(laps, on_cpu=subject.on_cpu) / limit
 
 
 def _too_long(name: str, tokens: int, subject: Subject) -> str:

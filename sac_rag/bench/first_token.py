@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from sac_rag.bench.clock import Contender, Laps, exponent, race, wall
+from sac_rag.bench.clock import Contender, Laps, exponent, race, work
 from sac_rag.bench.contexts import Scene, set_up
 from sac_rag.bench.full_kv import FullKV
 from sac_rag.bench.memory import drop_from_cache
@@ -48,7 +48,8 @@ def measure_first_token(subject: Subject, settings: Settings) -> Section:
             parts = race(stage_contenders(scene), settings.pace, sync=subject.sync)
             rows += [row(name, done, at=at, figures={}) for name, done in parts.items()]
         for name, done in laps.items():
-            grown.setdefault(name, []).append((scene.num_tokens, wall(done).median))
+            seconds = work(done, on_cpu=subject.on_cpu)
+            grown.setdefault(name, []).append((scene.num_tokens, seconds))
     return Section(
         name="first-token",
         title="Time to the first token",

@@ -1,7 +1,8 @@
 """What the device could do at most, measured, and what a measurement needs of it by arithmetic.
 
 A multiplication and an addition are two operations. Of attention both products are counted, over
-all pairs both ways, over half of them causally; softmax, norms and rotations are left out.
+all pairs both ways, over half of them causally; softmax, norms and rotations are left out. On a CPU
+a second is one of CPU time, of all threads: what others do on the machine then hardly counts.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from typing import Any
 import torch
 
 from sac_rag.backbone import Backbone
+from sac_rag.bench.clock import Contender, time_once, work
 from sac_rag.bench.shapes import Subject
 from sac_rag.layout import num_anchors
 
 
 def matrix_rate(subject: Subject, *, seconds: float = 0.5) -> float:
-    """Multiply square matrices in the model's precision; give operations per second."""
+    """Multiply square matrices in the model's precision; give operations per second of work."""
     device, dtype = subject.backbone.device, subject.backbone.dtype
     size = 8192 if device.type == "cuda" else 1024
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
@@ -26,7 +28,7 @@ def matrix_rate(subject: Subject, *, seconds: float = 0.5) -> float:
 
 
 def copy_rate(subject: Subject, *, seconds: float = 0.5) -> float:
-    """Copy memory on the device; give bytes per second, read and written together."""
+    """Copy memory on the device; give bytes per second of work, read and written together."""
     device = subject.backbone.device
     nbytes = 2**30 if device.type == "cuda" else 2**27
     source = torch.zeros(nbytes, dtype=torch.uint8, device=device)
@@ -37,13 +39,10 @@ def copy_rate(subject: Subject, *, seconds: float = 0.5) -> float:
 def _best(run: Any, amount: float, subject: Subject, seconds: float) -> float:
     """Give the best rate: a limit is what the device can do when nothing disturbs it."""
     run()
-    subject.sync()
     best, ends = 0.0, time.perf_counter() + seconds
     while not best or time.perf_counter() < ends:
-        began = time.perf_counter()
-        run()
-        subject.sync()
-        best = max(best, amount / (time.perf_counter() - began))
+        lap = time_once(Contender(run=run), sync=subject.sync)
+        best = max(best, amount / max(work([lap], on_cpu=subject.on_cpu), 1e-9))
     return best
 
 

@@ -84,6 +84,11 @@ class Subject:
         return self.loaded.adapter.backbone
 
     @property
+    def on_cpu(self) -> bool:
+        """Whether the model is on the CPU."""
+        return self.backbone.device.type == "cpu"
+
+    @property
     def token_bytes(self) -> int:
         """Bytes of the keys and values of one token."""
         config = self.backbone.config
