@@ -1,1 +1,1 @@
-"""Measurements: quality against bytes."""
+"""Measurements: what compression costs and saves, beside what people would use instead."""

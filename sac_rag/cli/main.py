@@ -10,12 +10,14 @@ import typer
 from sac_rag import __version__
 from sac_rag.cli.ask import SETTINGS as ASK_SETTINGS
 from sac_rag.cli.ask import ask
+from sac_rag.cli.bench import bench
 from sac_rag.cli.compress import compress
 from sac_rag.cli.demo.command import demo
 from sac_rag.cli.door import Door
 from sac_rag.cli.evaluate import eval_
 from sac_rag.cli.import_checkpoint import import_checkpoint
 from sac_rag.cli.info import info
+from sac_rag.cli.plan import plan
 from sac_rag.cli.store import store
 
 COMMANDS: dict[Callable[..., None], dict[str, Any]] = {
@@ -25,6 +27,8 @@ COMMANDS: dict[Callable[..., None], dict[str, Any]] = {
     info: {},
     import_checkpoint: {},
     eval_: {},
+    bench: {},
+    plan: {},
 }
 """The one place where a command is added: a function in a module of its own, typer's settings."""
 

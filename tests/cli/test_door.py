@@ -16,7 +16,8 @@ RUN = "from sac_rag.cli.main import main; main()"
 LIGHT = """
 import sys
 from sac_rag.cli.main import main
-for words in (["--help"], ["--version"], ["demo", "--help"], ["store", "--help"], []):
+COMMANDS = ("demo", "bench", "plan", "store")
+for words in (["--help"], ["--version"], *([name, "--help"] for name in COMMANDS), []):
     sys.argv = ["sac-rag", *words]
     try:
         main()
@@ -31,7 +32,7 @@ def test_help_loads_no_torch_and_fits_the_page():
     done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"sac-rag {__version__}\n" in done.stdout
-    assert done.stdout.count("Usage: sac-rag") == 4
+    assert done.stdout.count("Usage: sac-rag") == 6
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 

@@ -1,0 +1,113 @@
+"""Decode speed and memory: tokens per second behind anchors and behind the full text."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from sac_rag.bench.clock import Contender, Lap, race, wall, work
+from sac_rag.bench.contexts import Scene, set_up
+from sac_rag.bench.limits import copy_rate, weight_bytes
+from sac_rag.bench.memory import peak_bytes
+from sac_rag.bench.results import Ratio, Row, Section, row, versus
+from sac_rag.bench.settings import Settings
+from sac_rag.bench.shapes import Subject
+from sac_rag.engine import SACEngine
+
+ANCHORS, TEXT = "anchors", "full text"
+
+
+class Ticks(threading.Event):
+    """Stands where the engine looks whether to stop, which it does at every token; never stops."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.laps: list[Lap] = []
+
+    def is_set(self) -> bool:
+        """Note the time; say no."""
+        self.laps.append(Lap(wall_s=time.perf_counter(), cpu_s=time.process_time()))
+        return False
+
+
+def measure_decoding(subject: Subject, settings: Settings) -> Section:
+    """Decode from anchors in memory and from the full text, at each context, greedily.
+
+    The rate is that from the first token to the last. Peak memory is of the whole call, model
+    apart; the cache's own bytes stand beside it.
+    """
+    subject = subject.endless()
+    rows: list[Row] = []
+    ratios: list[Ratio] = []
+    not_run: list[str] = []
+    limit = copy_rate(subject)
+    for context in settings.contexts:
+        if not subject.fits(context + settings.question_tokens + settings.new_tokens + 1):
+            not_run.append(
+                f"{context:,} tokens: with question and answer they exceed the model's window of "
+                f"{subject.backbone.window:,}"
+            )
+            continue
+        with set_up(subject, settings, context) as scene:
+            at = {"context": scene.num_tokens}
+            decoders = {
+                name: _Decoder(scene, name, settings.new_tokens, limit) for name in (ANCHORS, TEXT)
+            }
+            contenders = {name: Contender(run=one) for name, one in decoders.items()}
+            laps = race(contenders, settings.pace, sync=subject.sync)
+            rows += [
+                row(name, done, at=at, figures=decoders[name].figures(done))
+                for name, done in laps.items()
+            ]
+            ratios.append(versus(laps, TEXT, ANCHORS, at=at, name="decode time, text / anchors"))
+    return Section(
+        name="decoding",
+        title="Decoding and memory",
+        rows=rows,
+        ratios=ratios,
+        not_run=not_run,
+        notes=[
+            "memory: the most that the call held at once, weights apart, and the cache alone",
+            f"copy_share: of the {limit / 1e9:,.1f} GB/s that copying memory reached here, what "
+            "reading weights and cache once a token comes to",
+        ],
+    )
+
+
+class _Decoder:
+    """Answers on one road and gives the lap from the first token to the last."""
+
+    def __init__(self, scene: Scene, road: str, new_tokens: int, limit: float) -> None:
+        self._engine: SACEngine = scene.memory
+        self._request = scene.request(scene.memory, compress=road == ANCHORS)
+        self._new_tokens = new_tokens
+        self._weights = weight_bytes(scene.subject.backbone)
+        self._limit = limit
+        self._on_cpu = scene.subject.on_cpu
+        self._device = scene.subject.backbone.device
+        self.decoded = 0
+        self.cache_bytes = 0
+
+    def __call__(self) -> Lap:
+        ticks = Ticks()
+        [answer] = self._engine.generate(
+            [self._request], max_new_tokens=self._new_tokens, cancel=ticks
+        )
+        self.decoded = answer.usage.completion_tokens - 1
+        self.cache_bytes = answer.usage.cache_bytes
+        first, last = ticks.laps[-1 - self.decoded], ticks.laps[-1]
+        return Lap(wall_s=last.wall_s - first.wall_s, cpu_s=last.cpu_s - first.cpu_s)
+
+    def _bytes_read(self) -> float:
+        """Bytes that decoding has to read: all weights and the cache, at every token."""
+        return self.decoded * (self._weights + self.cache_bytes)
+
+    def figures(self, laps: Sequence[Lap]) -> dict[str, float | None]:
+        run: Callable[[], object] = self
+        return {
+            "tokens_per_s": self.decoded / wall(laps).median if self.decoded else None,
+            "copy_share": self._bytes_read() / work(laps, on_cpu=self._on_cpu) / self._limit,
+            "cache_bytes": self.cache_bytes,
+            "peak_bytes": peak_bytes(run, device=self._device),
+        }

@@ -1,0 +1,64 @@
+"""Where the time to the first token goes: each part of the road from stored anchors by itself."""
+
+from __future__ import annotations
+
+import torch
+
+from sac_rag.anchor_cache import AnchorCache, join
+from sac_rag.bench.clock import Contender
+from sac_rag.bench.contexts import Scene
+from sac_rag.bench.plain import Kept, PlainModel
+from sac_rag.engine.requests import Document
+from sac_rag.generation import Prompt, lay_out
+
+LOAD, RELOCATE, ASSEMBLE, PREFILL = (
+    "part: load",
+    "part: relocate and join",
+    "part: assemble",
+    "part: prompt prefill",
+)
+
+
+def stage_contenders(scene: Scene) -> dict[str, Contender]:
+    """Give the parts, from a store in memory; what is left of the whole is the request's handling.
+
+    The prefill reads the prompt behind the anchors, LM head for the last token; its cache is cut
+    back before each repetition.
+    """
+    engine = scene.memory
+    keys = [engine.key_of(Document(text=text)) for text in scene.texts]
+    caches = _load(scene, keys)
+    backbone, tokens = scene.subject.backbone, scene.subject.loaded.tokens
+    joined = join(caches, inv_freq=engine.inv_freq)
+    prompt = Prompt(token_ids=scene.question_ids, anchors=joined)
+
+    def assemble() -> object:
+        with torch.inference_mode():
+            return lay_out([prompt], backbone=backbone, pad_id=tokens.pad_id)
+
+    model = PlainModel(backbone)
+    with torch.inference_mode():
+        laid = lay_out([prompt], backbone=backbone, pad_id=tokens.pad_id)
+    kept = Kept(cache=laid.cache, next_position=joined.span)
+
+    def cut_back() -> None:
+        extra = kept.length - len(joined)
+        if extra > 0:
+            kept.cache.crop(-extra)
+
+    def prefill() -> object:
+        with backbone.decoding(), torch.inference_mode():
+            return model.step(kept, scene.question_ids, joined.span + 1)
+
+    return {
+        LOAD: Contender(run=lambda: _load(scene, keys)),
+        RELOCATE: Contender(run=lambda: join(caches, inv_freq=engine.inv_freq)),
+        ASSEMBLE: Contender(run=assemble),
+        PREFILL: Contender(run=prefill, before=cut_back),
+    }
+
+
+def _load(scene: Scene, keys: list[str]) -> list[AnchorCache]:
+    found = [scene.memory.store.get(key) for key in keys]
+    device = scene.subject.backbone.device
+    return [cache.to(device) for cache in found if cache is not None]

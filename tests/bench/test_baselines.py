@@ -1,0 +1,129 @@
+"""What ours is compared with is what it says it is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sac_rag.bench.full_kv import FullKV
+from sac_rag.bench.plain import PlainModel
+from sac_rag.bench.released import released_anchors
+from sac_rag.bench.rivals import cartridge_rival, plain_rivals
+from sac_rag.chunking import split_chunks
+from sac_rag.engine.requests import Document
+from tests.tiny import tiny_adapter, tiny_config, tiny_model
+
+
+def ids(count, seed=0):
+    """Random token ids."""
+    return torch.randint(3, 263, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
+
+
+@pytest.fixture(scope="module")
+def model(subject):
+    return PlainModel(subject.backbone)
+
+
+@pytest.mark.parametrize("ratio", [5, 15])
+@pytest.mark.parametrize("length", [1, 7, 508, 515, 1020])
+def test_the_released_procedure_gives_our_anchors(length, ratio):
+    adapter = tiny_adapter(tiny_model(tiny_config()), ratio=ratio)
+    token_ids = ids(length)
+    keys, values, positions = released_anchors(adapter, token_ids)
+    with torch.inference_mode():
+        ours = adapter.method.compress_chunks(split_chunks(token_ids, chunk_size=510))
+    assert torch.equal(torch.cat([cache.positions for cache in ours]), positions)
+    for name, theirs in (("keys", keys), ("values", values)):
+        mine = torch.cat([getattr(cache, name) for cache in ours], dim=2)
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
+def generated(subject, token_ids, count):
+    """Answer by transformers' own generate, the LoRA off."""
+    with subject.backbone.decoding(), torch.inference_mode():
+        whole = subject.backbone.causal_lm.generate(
+            torch.tensor([token_ids]), max_new_tokens=count, do_sample=False, eos_token_id=None
+        )
+    return whole[0, len(token_ids) :].tolist()
+
+
+def test_the_plain_model_answers_as_generate_does(subject, model):
+    context, question = ids(40), ids(9, seed=1)
+    kept = model.prefill(context)
+    found = model.answer(kept, question, max_new_tokens=6, eos_ids=[])
+    assert found == generated(subject, context + question, 6)
+    assert (
+        model.answer(model.prefill(context), question, max_new_tokens=6, eos_ids=found[:1])
+        == (found[:1])
+    )
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_reused_full_cache_answers_like_the_plain_model(subject, model, tmp_path, on_disk):
+    context, question = ids(40), ids(9, seed=1)
+    full = FullKV(model, tmp_path if on_disk else None)
+    full.save("one", context)
+    for _ in range(2):  # and is not used up by an answer
+        found = model.answer(full.load(["one"]), question, max_new_tokens=6, eos_ids=[])
+        assert found == generated(subject, context + question, 6)
+    assert full.load(["one"]).nbytes == len(context) * subject.token_bytes
+
+
+def test_full_caches_of_documents_lie_behind_each_other(subject, model):
+    """Keys stand where they would have been computed; a layer's first ones see nothing else."""
+    full, first, second = FullKV(model), ids(12), ids(20, seed=2)
+    full.save("first", first)
+    full.save("second", second)
+    kept, whole = full.load(["first", "second"]), model.prefill(first + second)
+    assert kept.next_position == whole.next_position == 32
+    layer, wanted = kept.cache.layers[0], whole.cache.layers[0]
+    torch.testing.assert_close(layer.keys, wanted.keys, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(layer.values, wanted.values, atol=1e-5, rtol=1e-5)
+
+
+def test_rivals_keep_what_they_say(subject, model):
+    context, places = ids(50), 10
+    kept = {name: keep(context, places) for name, keep in plain_rivals(model, seed=0).items()}
+    assert {name: one.length for name, one in kept.items()} == {
+        "full": 50,
+        "none": 1,
+        "truncation": 10,
+        "random tokens": 10,
+    }
+    assert all(one.nbytes == one.length * subject.token_bytes for one in kept.values())
+    everything = plain_rivals(model, seed=0)["random tokens"](context, len(context))
+    torch.testing.assert_close(everything.cache.layers[1].keys, kept["full"].cache.layers[1].keys)
+
+
+def test_a_cartridge_learns_its_text_and_has_the_size_of_the_anchors(subject, model):
+    context, places = ids(30), 6
+
+    def loss(kept):
+        with subject.backbone.decoding(), torch.no_grad():
+            outputs = model.model(
+                input_ids=torch.tensor([context]),
+                labels=torch.tensor([context]),
+                attention_mask=torch.ones(1, places + len(context), dtype=torch.int64),
+                position_ids=torch.arange(places, places + len(context))[None],
+                past_key_values=kept.cache,
+            )
+        return float(outputs.loss)
+
+    made = {}
+    for steps in (0, 8):
+        [keep] = cartridge_rival(model, tiny_model(tiny_config()), steps=steps).values()
+        made[steps] = keep(context, places)
+        assert made[steps].length == places
+        assert made[steps].nbytes == places * subject.token_bytes
+    assert loss(made[8]) < loss(made[0])
+
+
+def test_texts_have_the_length_that_was_asked_for(subject):
+    with subject.engine() as engine:
+        prompt, tokens = engine.prompt_format, engine.tokens
+        texts = subject.texts(150, 60)
+        lengths = [len(prompt.seen_ids(text, tokens=tokens)) for text in texts]
+        assert lengths == [60, 60, 30]
+        assert len(set(texts)) == 3
+        assert texts == subject.texts(150, 60)
+        assert engine.compress(Document(text=texts[0])).num_tokens == 60
