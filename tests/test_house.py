@@ -12,10 +12,10 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "sac_rag"
 FLOORS = [
     {"errors"},
-    {"config", "tokens", "rope", "layout", "prompts", "settings"},
+    {"config", "tokens", "rope", "layout", "prompts", "settings", "weights"},
     {"chunking", "anchor_cache"},
     {"selection", "backbone", "store"},
-    {"methods", "generation"},
+    {"methods", "generation", "importance"},
     {"adapter"},
     {"handles"},
     {"engine"},

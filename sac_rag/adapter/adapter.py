@@ -19,8 +19,11 @@ from sac_rag.anchor_cache import FORMAT_VERSION
 from sac_rag.backbone import Backbone, check_supported
 from sac_rag.config import CompressConfig
 from sac_rag.errors import AdapterMismatchError, CheckpointFormatError
+from sac_rag.importance import scorer_for
 from sac_rag.methods import METHODS, SAC, Method
 from sac_rag.prompts import PromptFormat
+from sac_rag.selection import IMPORTANCE
+from sac_rag.tokens import Tokens
 
 EMBEDDINGS_FILE = "sac_embeddings.safetensors"
 FILES = ("adapter_config.json", "adapter_model.safetensors", "sac_config.json", EMBEDDINGS_FILE)
@@ -49,6 +52,7 @@ class Adapter:
         prompt: PromptFormat | None = None,
         base_model: str | None = None,
         method: str = "sac",
+        tokens: Tokens | None = None,
     ) -> Adapter:
         """Put a fresh adapter on a base model, ready to be trained.
 
@@ -59,6 +63,7 @@ class Adapter:
             prompt: How documents and questions are written; the paper's format by default.
             base_model: Where the base was loaded from; by default what the model says.
             method: A name in ``sac_rag.methods.METHODS``.
+            tokens: The base's tokenizer, for a scorer that reads text.
         """
         check_supported(model)
         config = SACConfig(
@@ -69,7 +74,7 @@ class Adapter:
             method=_known(method),
         )
         peft_model = get_peft_model(model, lora, autocast_adapter_dtype=False)  # type: ignore[arg-type]
-        return cls(METHODS[method](Backbone(peft_model), compress), config)
+        return cls(_make_method(method, Backbone(peft_model), compress, tokens), config)
 
     @classmethod
     def plain(cls, model: PreTrainedModel, *, prompt: PromptFormat | None = None) -> Adapter:
@@ -97,6 +102,7 @@ class Adapter:
         model: PreTrainedModel,
         ratio: int | None = None,
         local_files_only: bool | None = None,
+        tokens: Tokens | None = None,
     ) -> Adapter:
         """Load an adapter from a folder or the hub onto its base model.
 
@@ -105,6 +111,7 @@ class Adapter:
             model: The base it was trained for.
             ratio: The ratio that is wanted; None takes the adapter's.
             local_files_only: Never ask the hub.
+            tokens: The base's tokenizer, for a scorer that reads text.
 
         Raises:
             CheckpointFormatError: If files are missing or damaged.
@@ -126,7 +133,13 @@ class Adapter:
             autocast_adapter_dtype=False,
             torch_device=str(model.device),
         ).eval()
-        method = METHODS[_known(config.method)](Backbone(peft_model), config.compress)
+        method = _make_method(
+            _known(config.method),
+            Backbone(peft_model),
+            config.compress,
+            tokens,
+            local_files_only=local_files_only,
+        )
         _fill(method, folder / EMBEDDINGS_FILE)
         return cls(method.requires_grad_(False).to(model.dtype), config)
 
@@ -138,9 +151,12 @@ class Adapter:
     def fingerprint(self) -> str:
         """Hash base model, adapter, settings, precision and format: caches join only within it."""
         digest = sha256()
-        config = asdict(replace(self.config, base_model=""))
+        # models by what they hold, not by where they lie: the base's identity is in the config,
+        # that of a scorer in the method's
+        compress = replace(self.config.compress, scorer_model="")
+        config = asdict(replace(self.config, base_model="", compress=compress))
         note = (FORMAT_VERSION, sorted(config.items()), str(self.backbone.dtype))
-        digest.update(repr(note).encode())
+        digest.update(repr(note).encode() + self.method.identity.encode())
         for name, tensor in sorted(self._tensors().items()):
             raw = tensor.detach().to("cpu").contiguous()
             digest.update(f"{name}{tuple(raw.shape)}{raw.dtype}".encode())
@@ -211,6 +227,23 @@ def _known(method: str) -> str:
             f"no compression method is called {method!r}; this sac-rag knows {', '.join(METHODS)}"
         )
     return method
+
+
+def _make_method(
+    name: str,
+    backbone: Backbone,
+    compress: CompressConfig,
+    tokens: Tokens | None,
+    *,
+    local_files_only: bool | None = None,
+) -> Method:
+    """Make a method; SAC with the scorer that its settings name, if they name one."""
+    if name != "sac" or compress.selector != IMPORTANCE:
+        return METHODS[name](backbone, compress)
+    scorer = scorer_for(
+        compress, backbone=backbone, tokens=tokens, local_files_only=local_files_only
+    )
+    return SAC(backbone, compress, scorer=scorer)
 
 
 def _fill(method: Method, path: Path) -> None:

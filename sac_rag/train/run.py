@@ -72,7 +72,7 @@ def run_stage(recipe: Recipe) -> Path:
     """
     torch.manual_seed(recipe.seed)
     model, tokens = load_base(recipe.model, dtype=recipe.precision)
-    adapter = _adapter(recipe, model)
+    adapter = _adapter(recipe, model, tokens)
     learned = make_trainable(adapter)
     samples = _samples(recipe, tokens, adapter)
     if len(samples) < recipe.batch:
@@ -94,7 +94,7 @@ def run_stage(recipe: Recipe) -> Path:
     return out
 
 
-def _adapter(recipe: Recipe, model: Any) -> Adapter:
+def _adapter(recipe: Recipe, model: Any, tokens: Tokens) -> Adapter:
     if not recipe.adapter:
         made = Adapter.create(
             model,
@@ -102,11 +102,14 @@ def _adapter(recipe: Recipe, model: Any) -> Adapter:
             lora=_lora(recipe.lora),
             base_model=recipe.model,
             method=recipe.method,
+            tokens=tokens,
         )
         if recipe.lora.init == "released":
             _initialise_as_released(made, rank=recipe.lora.rank)
         return made
-    made = Adapter.from_pretrained(recipe.adapter, model=model, ratio=recipe.compress.ratio)
+    made = Adapter.from_pretrained(
+        recipe.adapter, model=model, ratio=recipe.compress.ratio, tokens=tokens
+    )
     if made.config.method != recipe.method or made.config.compress != recipe.compress:
         raise AdapterMismatchError(
             f"the adapter in {recipe.adapter} is {made.config.method} with "
