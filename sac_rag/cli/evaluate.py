@@ -29,6 +29,20 @@ def eval_(
         typer.Option(metavar="[NAME=]PATH", help="A SAC adapter; again for more of them."),
     ] = None,
     model: options.Model = "embedded",
+    methods: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="Rows beside full and none: kinds of adapters (sac, epl, 500x, icae), llmlingua2; "
+            "every adapter given.",
+        ),
+    ] = "",
+    ratios: Annotated[
+        str, typer.Option(metavar="N,...", help="Ratios of llmlingua2; the adapters'.")
+    ] = "",
+    classifier: Annotated[
+        str, typer.Option(metavar="PATH", help="LLMLingua-2's model; the published XLM-R.")
+    ] = "",
     limit: Annotated[int, typer.Option(min=0, help="Questions at most; 0 for all.")] = 0,
     max_new_tokens: options.MaxNewTokens = 32,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions answered together.")] = 8,
@@ -42,22 +56,29 @@ def eval_(
 ) -> None:
     """Score adapters beside full context (ceiling) and no context (floor).
 
+    llmlingua2 is hard compression: documents cut down to their most telling words, read as text.
+
     EM and F1 are the paper's raw scores, squad EM and F1 the normalised ones over all references;
     each with a bootstrap interval, macro over the sets of the data.
     """
+    from sac_rag.cli.rows import Rows
     from sac_rag.data import read_qa
 
+    rows = Rows.read(methods=methods, ratios=ratios, classifier=classifier)
+    adapters = _named(adapter)
+    rows.check(model, adapters)
     records = list(islice(read_qa(data), limit or None))
     folder = Path(output) if output else None
     report = None
-    for name, path in _named(adapter):
+    for name, path in adapters:
         with open_engine(
             model=model, adapter=path, ratio=None, device=device, dtype=dtype
         ) as engine:
-            from sac_rag.eval import Report, compressed, evaluate, full, none
+            from sac_rag.eval import Report, evaluate
 
-            askers = {} if report else {"full": full(engine), "none": none(engine)}
-            askers[name or f"{engine.adapter.config.method}-{engine.ratio}x"] = compressed(engine)
+            askers = rows.of(engine, name=name, known=report.methods if report else ())
+            if not askers:
+                continue
             with progress(what="eval", total=len(askers) * len(records)) as bar:
                 steps = _Steps(bar, list(askers), len(records))
                 found = evaluate(

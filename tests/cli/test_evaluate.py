@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.tiny_classifier import write_classifier
+
 
 @pytest.fixture
 def questions(tmp_path):
@@ -53,3 +55,42 @@ def test_broken_data_is_named_by_line(sac_rag, tiny, questions):
     assert result.exit_code == 2
     assert "questions.jsonl" in result.stderr
     assert "6" in result.stderr
+
+
+def test_hard_compression_stands_beside_the_adapter_at_its_ratio(
+    sac_rag_json, tiny, questions, tmp_path
+):
+    model = write_classifier(tmp_path / "classifier")
+    words = ("eval", "--data", questions, *tiny, "--max-new-tokens", 2, "--limit", 3)
+    chosen = (*words, "--methods", "sac,llmlingua2", "--classifier", model)
+    code, report = sac_rag_json(*chosen)
+    assert code == 0
+    assert list(report["methods"]) == ["full", "none", "sac-5x", "llmlingua2-5x"]
+    counts = {name: one["mean_counts"] for name, one in report["methods"].items()}
+    tokens = {name: one["prompt_tokens"] for name, one in counts.items()}
+    assert counts["llmlingua2-5x"]["anchors"] == 0
+    assert tokens["none"] < tokens["llmlingua2-5x"] < tokens["full"]
+    code, report = sac_rag_json(
+        *words, "--methods", "llmlingua2", "--classifier", model, "--ratios", "2,5"
+    )
+    assert list(report["methods"]) == ["full", "none", "llmlingua2-2x", "llmlingua2-5x"]
+    assert (
+        report["methods"]["llmlingua2-2x"]["mean_counts"]["prompt_tokens"]
+        > report["methods"]["llmlingua2-5x"]["mean_counts"]["prompt_tokens"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        (("--methods", "lingua"), "no method is called 'lingua'"),
+        (("--methods", "sac,epl"), "give an --adapter of each method"),
+        (("--methods", "llmlingua2", "--ratios", "5,one"), "whole numbers above 1"),
+        (("--ratios", "5"), "add --methods llmlingua2"),
+        (("--methods", "llmlingua2", "--classifier", "./none"), "no token classifier"),
+    ],
+)
+def test_rows_that_cannot_be_are_refused(sac_rag, tiny, questions, given, match):
+    result = sac_rag("eval", "--data", questions, *tiny, *given)
+    assert result.exit_code == 2
+    assert match in " ".join(result.stderr.split())
