@@ -21,7 +21,8 @@ FLOORS = [
     {"engine"},
     {"data"},
     {"eval"},
-    {"train", "bench", "analysis"},
+    {"train", "bench"},
+    {"analysis"},
     {"server", "distributed", "cli"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

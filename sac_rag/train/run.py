@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from peft import LoraConfig
 from torch.utils.data import Dataset
+from transformers import TrainerCallback
 
 from sac_rag.adapter import Adapter
 from sac_rag.data import (
@@ -59,8 +60,12 @@ class Samples(Dataset):
         return Sample(documents=tuple(documents), prompt=sample.prompt, target=sample.target)
 
 
-def run_stage(recipe: Recipe) -> Path:
+def run_stage(recipe: Recipe, *, callbacks: Sequence[TrainerCallback] = ()) -> Path:
     """Train one stage; go on from its last checkpoint, if there is one.
+
+    Args:
+        recipe: What is trained.
+        callbacks: Told of every step, as transformers has them.
 
     Returns:
         The folder of the adapter.
@@ -83,6 +88,8 @@ def run_stage(recipe: Recipe) -> Path:
     logger.info("%s weights learn from %s samples", f"{learned:,}", f"{len(samples):,}")
     module = TrainingModule(adapter, weights=asdict(recipe.objectives))
     trainer = make_trainer(module, samples, recipe)
+    for callback in callbacks:
+        trainer.add_callback(callback)
     trainer.train(resume_from_checkpoint=last_checkpoint(recipe.out))
     out = Path(recipe.out) / "adapter"
     if trainer.is_world_process_zero():
