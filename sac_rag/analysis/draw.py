@@ -42,16 +42,15 @@ def draw_gradients(results: Mapping[str, GradientCosines]) -> Figure:
 
 
 def draw_kv_maps(results: Mapping[str, KVMap]) -> Figure:
-    """Draw a row of maps for each method's keys and each method's values."""
-    columns = max(len(found.layers) for found in results.values())
-    figure = _figure(2.9 * columns, 2.9 * 2 * len(results) + 0.4)
-    panels = figure.subplots(2 * len(results), columns, squeeze=False)
-    for number, (name, found) in enumerate(results.items()):
-        for kind, word in enumerate(KINDS):
-            row = panels[2 * number + kind]
-            row[0].set_ylabel(f"{name}\n{word}")
+    """Draw a row of maps for each method: keys by layer, then values by layer."""
+    columns = 2 * max(len(found.layers) for found in results.values())
+    figure = _figure(2.3 * columns, 2.5 * len(results) + 0.4)
+    panels = figure.subplots(len(results), columns, squeeze=False)
+    for row, (name, found) in zip(panels, results.items(), strict=True):
+        row[0].set_ylabel(name)
+        for kind in range(2):
             for column in range(len(found.layers)):
-                _scatter(row[column], found, column, kind)
+                _scatter(row[kind * columns // 2 + column], found, column, kind)
     for panel in panels.flat:
         if not panel.has_data():
             panel.remove()
@@ -136,7 +135,8 @@ def _scatter(panel: Any, found: KVMap, column: int, kind: int) -> None:
     for chosen_N, colour, size in ((~found.is_anchor, GREY, 5), (found.is_anchor, ORANGE, 9)):
         panel.scatter(*points_N2[chosen_N].T, s=size, color=colour, linewidths=0, rasterized=True)
     clumping = found.clumping[column, kind]
-    panel.set_title(f"layer {found.layers[column]}, clumping {clumping:.1f}", fontsize=9)
+    title = f"{KINDS[kind]}, layer {found.layers[column]}"
+    panel.set_title(f"{title}\nclumping {clumping:.1f}", fontsize=9)
     panel.set(xticks=[], yticks=[])
 
 
