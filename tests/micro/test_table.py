@@ -16,7 +16,7 @@ from rows import ROWS, rows_named
 from transformers import AutoTokenizer
 
 from sac_rag.train.__main__ import main as train_main
-from sac_rag.train.recipe import read_recipe
+from sac_rag.train.recipe_file import read_recipe
 
 TOY = ["steps=2", "batch=2", "micro_batch=2", "save_every=1", "log_every=1"]
 TOY += ["lora.rank=2", "lora.alpha=4", "optim.warmup_steps=1"]
@@ -36,7 +36,8 @@ def model(data, tmp_path_factory):
 def _args(data, model, work, *words: str):
     texts = data / "text" / "enwiki2018_new.txt.xz"
     asked = ["run", "--data", data, "--model", model, "--work", work, "--texts", texts]
-    asked += ["--limit", 2, "--batch", 4, *words, "--pretrain", *TOY, "data.min_tokens=20"]
+    asked += ["--limit", 2, "--batch", 4, *words]
+    asked += ["--pretrain", *TOY, "data.min_tokens=20", "data.held_out=4"]
     return table.arguments().parse_args([*map(str, asked), "--finetune", *TOY])
 
 

@@ -26,7 +26,7 @@ from corpus import TRAIN_SETS, qa_paths
 from rows import ROWS, Row, rows_named
 
 from sac_rag.errors import ConfigError
-from sac_rag.train.recipe import read_recipe
+from sac_rag.train.recipe_file import read_recipe
 
 HERE = Path(__file__).parent
 RECIPES = HERE.parent / "recipes"
