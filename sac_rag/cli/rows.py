@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sac_rag.cli.opening import model_errors
 from sac_rag.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -130,5 +131,6 @@ def _method_of(model: str, path: str | None) -> str:
     from sac_rag.adapter.config import CONFIG_FILE
 
     if path is not None:
-        return SACConfig.load(fetch_adapter(path)).method
+        with model_errors(path):
+            return SACConfig.load(fetch_adapter(path)).method
     return SACConfig.load(Path(model)).method if (Path(model) / CONFIG_FILE).is_file() else "sac"

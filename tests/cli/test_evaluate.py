@@ -162,6 +162,7 @@ def test_ratios_are_those_of_adapters_and_of_hard_compression(
         (("--methods", "full", "--ratios", "5"), "llmlingua2 in --methods"),
         (("--ratios", "5", "--classifier", "./none"), "add --methods llmlingua2"),
         (("--methods", "llmlingua2", "--classifier", "./none"), "no token classifier"),
+        (("--adapter", "no-one/nothing"), "'no-one/nothing' cannot be loaded"),
     ],
 )
 def test_rows_that_cannot_be_are_refused(sac_rag, tiny, questions, given, match):
