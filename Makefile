@@ -37,7 +37,7 @@ $(VENV)/.core: $(VENV)/.torch pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.core integrations/langchain/pyproject.toml integrations/llama_index/pyproject.toml
-	$(PIP) -e ".[langchain,llama-index,train,notebooks,dev]" $(INTEGRATIONS)
+	$(PIP) -e ".[langchain,llama-index,train,analysis,notebooks,dev]" $(INTEGRATIONS)
 	touch $@
 
 clean:

@@ -208,7 +208,7 @@ class Backbone:
             embeds_BPD: Embeddings of the prompt.
             positions_BP: Position ids of the prompt.
             mask_BM: 1 at anchors and tokens, 0 at padding; covers cache and prompt.
-            cache: Anchors of every layer.
+            cache: Anchors of every layer; may be empty.
         """
         with self.decoding():
             arguments = {
@@ -223,6 +223,9 @@ class Backbone:
             hidden_BPD = embeds_BPD
             anchors: Any = cache.layers
             for layer, kept in zip(self.decoder.layers, anchors, strict=True):
+                if kept.keys is None:  # no row has anchors
+                    hidden_BPD = self.call_layer(forward, layer, hidden_BPD, arguments)
+                    continue
                 hidden_BPD = self.call_layer(
                     read_anchors, layer, hidden_BPD, kept.keys, kept.values, arguments
                 )

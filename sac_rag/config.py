@@ -16,7 +16,7 @@ class CompressConfig:
     chunk_size: int = 510
     """Tokens encoded together, a multiple of every ratio."""
     selector: str = "uniform"
-    """A name in ``sac_rag.selection.SELECTORS``."""
+    """A name in ``sac_rag.selection.SELECTORS``, or ``importance``: the tokens that score best."""
     attention: str = "bidirectional"
     """A name in ``sac_rag.backbone.ATTENTION``."""
     anchor_embedding: str = "slot"
@@ -26,6 +26,10 @@ class CompressConfig:
 
     A slot is then a place: the vector of an anchor at local index i is row ``i // finest``, at
     every ratio, so a token that is an anchor at 5 and at 15 gets one and the same vector."""
+    scorer: str = field(default="", metadata={"later": True})
+    """Who scores tokens for ``selector: importance``; a name in ``sac_rag.importance.SCORERS``."""
+    scorer_model: str = field(default="", metadata={"later": True})
+    """Folder or hub id of the scorer's own model; empty for its default."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.ratios, tuple) or not all(type(one) is int for one in self.ratios):
@@ -42,6 +46,7 @@ class CompressConfig:
             )
         for ratio in self.served:
             self._check(ratio)
+        self._check_scorer()
 
     def _check(self, ratio: int) -> None:
         if ratio < 1:
@@ -57,6 +62,19 @@ class CompressConfig:
                 "chunk_size must be a multiple of ratio so that no run of tokens straddles two "
                 f"chunks, got chunk_size={self.chunk_size}, ratio={ratio}; "
                 f"try chunk_size={near}"
+            )
+
+    def _check_scorer(self) -> None:
+        if self.selector == "importance" and not self.scorer:
+            raise ConfigError(
+                "selector=importance needs someone who scores tokens; name a scorer, e.g. "
+                "scorer=surprisal or scorer=llmlingua2"
+            )
+        if self.selector != "importance" and (self.scorer or self.scorer_model):
+            raise ConfigError(
+                f"scorer={self.scorer!r}, scorer_model={self.scorer_model!r} with selector="
+                f"{self.selector!r}, which scores nothing; use selector=importance, or leave them "
+                "out"
             )
 
     @property

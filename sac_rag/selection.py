@@ -7,6 +7,7 @@ the uniform choice would, so that every selector costs the same bytes.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 from zlib import crc32
 
 import torch
@@ -17,6 +18,22 @@ from sac_rag.errors import ConfigError
 from sac_rag.layout import midpoint_indices, num_anchors
 
 Selector = Callable[[Chunk, int], Tensor]
+
+IMPORTANCE = "importance"
+"""Name of the selector that needs a scorer, see ``sac_rag.importance``."""
+
+
+class Scorer(Protocol):
+    """Says of each token of a chunk how much it matters."""
+
+    @property
+    def identity(self) -> str:
+        """What tells its scores from another scorer's; part of every fingerprint."""
+        ...
+
+    def __call__(self, chunk: Chunk) -> Tensor:
+        """Give one number per token, (T,); higher is kept."""
+        ...
 
 
 def uniform_midpoint(chunk: Chunk, ratio: int) -> Tensor:
@@ -37,7 +54,11 @@ def random_positions(chunk: Chunk, ratio: int) -> Tensor:
 
 
 def by_importance(score: Callable[[Chunk], Tensor]) -> Selector:
-    """Make a selector that takes the tokens with the highest scores.
+    """Make a selector that takes the tokens with the highest scores of the whole chunk.
+
+    Free to crowd where the chunk says much: a choice within each run of ``ratio`` tokens would
+    stay near the uniform one. Of equal scores the earlier token is taken (a classifier of words
+    gives all tokens of a word one score), so that the same chunk has the same anchors anywhere.
 
     Args:
         score: Gives one number per token of a chunk, (T,); higher is kept.
@@ -50,7 +71,8 @@ def by_importance(score: Callable[[Chunk], Tensor]) -> Selector:
                 f"the importance scorer gave shape {tuple(scores_T.shape)} for a chunk of "
                 f"{len(chunk)} tokens; it must give one score per token"
             )
-        return scores_T.topk(num_anchors(len(chunk), ratio)).indices.sort().values.cpu()
+        order_T = scores_T.cpu().sort(descending=True, stable=True).indices
+        return order_T[: num_anchors(len(chunk), ratio)].sort().values
 
     return select
 
@@ -62,12 +84,28 @@ SELECTORS: dict[str, Selector] = {
 }
 
 
-def selector_named(name: str) -> Selector:
+SELECTOR_NAMES = (*SELECTORS, IMPORTANCE)
+
+
+def selector_named(name: str, scorer: Scorer | None = None) -> Selector:
     """Look a selector up.
 
+    Args:
+        name: One of ``SELECTOR_NAMES``.
+        scorer: For ``importance``, who scores.
+
     Raises:
-        ConfigError: If no selector has that name.
+        ConfigError: If no selector has that name, or ``importance`` comes without a scorer.
     """
+    if name == IMPORTANCE:
+        if scorer is None:
+            raise ConfigError(
+                "selector=importance was given no scorer; make one with "
+                "sac_rag.importance.scorer_for, as Adapter does"
+            )
+        return by_importance(scorer)
     if name not in SELECTORS:
-        raise ConfigError(f"no selector is called {name!r}; choose from {', '.join(SELECTORS)}")
+        raise ConfigError(
+            f"no selector is called {name!r}; choose from {', '.join(SELECTOR_NAMES)}"
+        )
     return SELECTORS[name]

@@ -12,17 +12,28 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "sac_rag"
 FLOORS = [
     {"errors"},
-    {"config", "tokens", "rope", "layout", "prompts", "settings", "sealed", "layer_calls"},
+    {
+        "config",
+        "tokens",
+        "rope",
+        "layout",
+        "prompts",
+        "settings",
+        "sealed",
+        "layer_calls",
+        "weights",
+    },
     {"chunking", "anchor_cache", "ladder", "layer_steps"},
     {"codecs"},
     {"selection", "backbone", "store"},
-    {"methods", "generation"},
+    {"methods", "generation", "importance"},
     {"adapter"},
     {"handles"},
     {"engine"},
     {"data"},
     {"eval"},
-    {"train", "bench", "analysis"},
+    {"train", "bench"},
+    {"analysis"},
     {"server", "distributed", "cli"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

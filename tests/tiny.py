@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerF
 
 from sac_rag.adapter import Adapter
 from sac_rag.config import CompressConfig
+from sac_rag.tokens import Tokens
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>{{ message.content }}"
@@ -66,7 +67,13 @@ def tiny_model(config=None, *, seed: int = 0, dtype: torch.dtype = torch.float32
 
 
 def tiny_adapter(
-    model, *, ratio: int = 5, seed: int = 1, query_aware: bool = False, **compress
+    model,
+    *,
+    ratio: int = 5,
+    seed: int = 1,
+    query_aware: bool = False,
+    tokens: Tokens | None = None,
+    **compress,
 ) -> Adapter:
     """Put an adapter with random non-zero LoRA and embeddings on a model."""
     torch.manual_seed(seed)
@@ -75,6 +82,7 @@ def tiny_adapter(
         compress=CompressConfig(ratio=ratio, **compress),
         lora=LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"),
         query_aware=query_aware,
+        tokens=tokens,
     )
     for name, weight in adapter.backbone.model.named_parameters():
         if "lora_B" in name:

@@ -9,23 +9,24 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from huggingface_hub import CommitInfo, HfApi, snapshot_download
+from huggingface_hub import CommitInfo, HfApi
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedModel
 
 from sac_rag.adapter.config import BaseIdentity, SACConfig
+from sac_rag.adapter.folder import EMBEDDINGS_FILE, fetch_adapter, fill_embeddings
 from sac_rag.anchor_cache import FORMAT_VERSION
 from sac_rag.backbone import Backbone, check_supported
 from sac_rag.config import CompressConfig
 from sac_rag.errors import AdapterMismatchError, CheckpointFormatError, ConfigError
+from sac_rag.importance import scorer_for
 from sac_rag.methods import METHODS, SAC, Method
 from sac_rag.prompts import PromptFormat
+from sac_rag.selection import IMPORTANCE
 from sac_rag.settings import plain
-
-EMBEDDINGS_FILE = "sac_embeddings.safetensors"
-FILES = ("adapter_config.json", "adapter_model.safetensors", "sac_config.json", EMBEDDINGS_FILE)
+from sac_rag.tokens import Tokens
 
 
 class Adapter:
@@ -52,6 +53,7 @@ class Adapter:
         base_model: str | None = None,
         method: str = "sac",
         query_aware: bool = False,
+        tokens: Tokens | None = None,
     ) -> Adapter:
         """Put a fresh adapter on a base model, ready to be trained.
 
@@ -63,6 +65,7 @@ class Adapter:
             base_model: Where the base was loaded from; by default what the model says.
             method: A name in ``sac_rag.methods.METHODS``.
             query_aware: Whether the encoder reads each chunk together with the question.
+            tokens: The base's tokenizer, for a scorer that reads text.
         """
         check_supported(model)
         config = SACConfig(
@@ -74,7 +77,7 @@ class Adapter:
             query_aware=query_aware,
         )
         peft_model = get_peft_model(model, lora, autocast_adapter_dtype=False)  # type: ignore[arg-type]
-        return cls(METHODS[method](Backbone(peft_model), compress), config)
+        return cls(_make_method(method, Backbone(peft_model), compress, tokens), config)
 
     @classmethod
     def plain(cls, model: PreTrainedModel, *, prompt: PromptFormat | None = None) -> Adapter:
@@ -102,6 +105,7 @@ class Adapter:
         model: PreTrainedModel,
         ratio: int | None = None,
         local_files_only: bool | None = None,
+        tokens: Tokens | None = None,
     ) -> Adapter:
         """Load an adapter from a folder or the hub onto its base model.
 
@@ -110,6 +114,7 @@ class Adapter:
             model: The base it was trained for.
             ratio: The ratio that is wanted, of those that it serves; None takes the adapter's.
             local_files_only: Never ask the hub.
+            tokens: The base's tokenizer, for a scorer that reads text.
 
         Raises:
             CheckpointFormatError: If files are missing or damaged.
@@ -127,8 +132,14 @@ class Adapter:
             autocast_adapter_dtype=False,
             torch_device=str(model.device),
         ).eval()
-        method = METHODS[_known(config.method)](Backbone(peft_model), config.compress)
-        _fill(method, folder / EMBEDDINGS_FILE)
+        method = _make_method(
+            _known(config.method),
+            Backbone(peft_model),
+            config.compress,
+            tokens,
+            local_files_only=local_files_only,
+        )
+        fill_embeddings(method, folder)
         return cls(method.requires_grad_(False).to(model.dtype), config)
 
     @property
@@ -142,11 +153,14 @@ class Adapter:
         Which of several ratios is in use is no part of it: they are one compressor.
         """
         digest = sha256()
-        config = plain(replace(self.config, base_model=""))
-        if self.config.compress.ratios:
+        # models by what they hold, not by where they lie: the base's identity is in the config,
+        # that of a scorer in the method's
+        compress = replace(self.config.compress, scorer_model="")
+        config = plain(replace(self.config, base_model="", compress=compress))
+        if compress.ratios:
             del config["compress"]["ratio"]
         note = (FORMAT_VERSION, sorted(config.items()), str(self.backbone.dtype))
-        digest.update(repr(note).encode())
+        digest.update(repr(note).encode() + self.method.identity.encode())
         for name, tensor in sorted(self._tensors().items()):
             raw = tensor.detach().to("cpu").contiguous()
             digest.update(f"{name}{tuple(raw.shape)}{raw.dtype}".encode())
@@ -222,35 +236,6 @@ class Adapter:
         return {**lora, **self._embeddings()}
 
 
-def fetch_adapter(path_or_id: str | Path, *, local_files_only: bool | None = None) -> Path:
-    """Find an adapter's folder: as given, or downloaded from the hub.
-
-    Raises:
-        CheckpointFormatError: If a file of it is missing.
-    """
-    folder = Path(path_or_id)
-    if not folder.is_dir():
-        if folder.is_absolute() or str(path_or_id).startswith("."):
-            raise CheckpointFormatError(
-                f"no adapter folder at {path_or_id}; give the folder that `save_pretrained` wrote"
-            )
-        folder = Path(
-            snapshot_download(
-                str(path_or_id),
-                allow_patterns=list(FILES),
-                local_files_only=bool(local_files_only),
-            )
-        )
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
-        raise CheckpointFormatError(
-            f"the adapter in {path_or_id} lacks {', '.join(missing)}; give the folder that "
-            "`save_pretrained` wrote, or import a released checkpoint with "
-            "`sac-rag import-checkpoint`"
-        )
-    return folder
-
-
 def _below(prefix: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {
         name.removeprefix(prefix): weight.contiguous()
@@ -281,14 +266,18 @@ def _at_ratio(config: SACConfig, ratio: int | None, *, where: str) -> SACConfig:
         ) from error
 
 
-def _fill(method: Method, path: Path) -> None:
-    stored = load_file(path)
-    for name, wanted in method.state_dict().items():
-        found = stored.get(name)
-        if found is None or found.shape != wanted.shape:
-            shape = None if found is None else tuple(found.shape)
-            raise CheckpointFormatError(
-                f"{path}: {name} should have shape {tuple(wanted.shape)}, found {shape}; "
-                "the embeddings do not fit the ratio and chunk size of sac_config.json"
-            )
-    method.load_state_dict(stored)
+def _make_method(
+    name: str,
+    backbone: Backbone,
+    compress: CompressConfig,
+    tokens: Tokens | None,
+    *,
+    local_files_only: bool | None = None,
+) -> Method:
+    """Make a method; SAC with the scorer that its settings name, if they name one."""
+    if name != "sac" or compress.selector != IMPORTANCE:
+        return METHODS[name](backbone, compress)
+    scorer = scorer_for(
+        compress, backbone=backbone, tokens=tokens, local_files_only=local_files_only
+    )
+    return SAC(backbone, compress, scorer=scorer)

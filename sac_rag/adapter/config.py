@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, fields
-from hashlib import sha256
 from pathlib import Path
 
-import torch
 from transformers import PreTrainedModel
 
 from sac_rag.config import CompressConfig
 from sac_rag.errors import AdapterMismatchError, CheckpointFormatError, ConfigError
 from sac_rag.prompts import PromptFormat
 from sac_rag.settings import build, plain
+from sac_rag.weights import hash_weights
 
 CONFIG_FILE = "sac_config.json"
 FORMAT_VERSION = 1
-_SAMPLE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,24 +68,6 @@ class BaseIdentity:
                 f"and the model given is another: {'; '.join(differing)}; "
                 f"load it with model={base_model!r}, or train an adapter for this model"
             )
-
-
-def hash_weights(model: PreTrainedModel) -> str | None:
-    """Hash a sample of every weight of a model without a LoRA; None in float16.
-
-    Rounded to bfloat16 first, so that a model loaded in float32 or bfloat16 is the same model;
-    float16 rounds differently and is not compared.
-    """
-    if model.dtype == torch.float16:
-        return None
-    digest = sha256()
-    for name, weight in sorted(model.state_dict().items()):
-        flat = weight.detach().reshape(-1)
-        step = max(1, flat.numel() // _SAMPLE)
-        sample = flat[::step][:_SAMPLE].to("cpu", torch.bfloat16).contiguous()
-        digest.update(f"{name}{tuple(weight.shape)}".encode())
-        digest.update(sample.view(torch.int16).numpy().tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoConfig
 
-from sac_rag.adapter.adapter import EMBEDDINGS_FILE
 from sac_rag.adapter.config import BaseIdentity, SACConfig
+from sac_rag.adapter.folder import EMBEDDINGS_FILE
 from sac_rag.config import CompressConfig
 from sac_rag.errors import AdapterMismatchError, CheckpointFormatError
 

@@ -17,7 +17,6 @@ from sac_rag.errors import ConfigError, StoreWriteError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from sac_rag.engine import SACEngine
     from sac_rag.eval import Report
 
 
@@ -29,11 +28,25 @@ def eval_(
         list[str] | None,
         typer.Option(metavar="[NAME=]PATH", help="A SAC adapter; again for more of them."),
     ] = None,
+    model: options.Model = "embedded",
+    methods: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,...",
+            help="Rows beside full and none: kinds of adapters (sac, epl, 500x, icae), llmlingua2; "
+            "every adapter given.",
+        ),
+    ] = "",
     ratios: Annotated[
         str,
-        typer.Option(metavar="5,15,51", help="Tokens per anchor to try; each adapter's own."),
+        typer.Option(
+            metavar="5,15,51",
+            help="Tokens per anchor, and per token that llmlingua2 keeps; each adapter's own.",
+        ),
     ] = "",
-    model: options.Model = "embedded",
+    classifier: Annotated[
+        str, typer.Option(metavar="PATH", help="LLMLingua-2's model; the published XLM-R.")
+    ] = "",
     limit: Annotated[int, typer.Option(min=0, help="Questions at most; 0 for all.")] = 0,
     max_new_tokens: options.MaxNewTokens = 32,
     batch_size: Annotated[int, typer.Option(min=1, help="Questions answered together.")] = 8,
@@ -47,12 +60,18 @@ def eval_(
 ) -> None:
     """Score adapters beside full context (ceiling) and no context (floor).
 
+    llmlingua2 is hard compression: documents cut down to their most telling words, read as text.
+
     EM and F1 are the paper's raw scores, squad EM and F1 the normalised ones over all references;
     each with a bootstrap interval, macro over the sets of the data.
     """
+    from sac_rag.cli.rows import Rows
     from sac_rag.data import read_qa
 
-    asked = [(*one, ratio) for one in _named(adapter) for ratio in _ratios(ratios)]
+    rows = Rows.read(methods=methods, ratios=ratios, classifier=classifier)
+    adapters = _named(adapter)
+    rows.check(model, adapters)
+    asked = [(*one, ratio) for one in adapters for ratio in rows.ratios_of(model, one)]
     records = list(islice(read_qa(data), limit or None))
     folder = Path(output) if output else None
     report = None
@@ -60,10 +79,11 @@ def eval_(
         with open_engine(
             model=model, adapter=path, ratio=ratio, device=device, dtype=dtype
         ) as engine:
-            from sac_rag.eval import Report, compressed, evaluate, full, none
+            from sac_rag.eval import Report, evaluate
 
-            askers = {} if report else {"full": full(engine), "none": none(engine)}
-            askers[_shown(name, engine, several="," in ratios)] = compressed(engine)
+            askers = rows.of(engine, name=name, known=report.methods if report else ())
+            if not askers:
+                continue
             with progress(what="eval", total=len(askers) * len(records)) as bar:
                 steps = _Steps(bar, list(askers), len(records))
                 found = evaluate(
@@ -105,25 +125,6 @@ def _named(adapters: list[str] | None) -> list[tuple[str, str | None]]:
     if len(set(names)) != len(names):
         raise ConfigError(f"two adapters have one name, got {', '.join(names)}; name them apart")
     return named
-
-
-def _ratios(words: str) -> list[int | None]:
-    """Read ``5,15,51``; nothing is each adapter's own."""
-    if not words.strip():
-        return [None]
-    found = [int(word) for word in words.split(",") if word.strip().isdecimal()]
-    if len(found) != len(words.split(",")) or len(set(found)) != len(found) or 0 in found:
-        raise ConfigError(f"--ratios takes different whole numbers, e.g. 5,15,51, got {words!r}")
-    return [*found]
-
-
-def _shown(name: str, engine: SACEngine, *, several: bool) -> str:
-    """Name a row of the table: the adapter's name or what it is, and at which ratio."""
-    config = engine.adapter.config
-    ratio = f"-{engine.ratio}x"
-    if name:
-        return f"{name}{ratio if several else ''}"
-    return f"{config.method}{ratio}{'-query-aware' if config.query_aware else ''}"
 
 
 def _write(report: Report, folder: Path) -> None:

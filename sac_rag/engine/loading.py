@@ -65,7 +65,11 @@ def load(
     )
     if adapter is not None:
         made = Adapter.from_pretrained(
-            adapter, model=causal_lm, ratio=ratio, local_files_only=local_files_only
+            adapter,
+            model=causal_lm,
+            ratio=ratio,
+            local_files_only=local_files_only,
+            tokens=tokens,
         )
     elif ratio in (None, 1):
         made = Adapter.plain(causal_lm)

@@ -3,6 +3,7 @@
 from sac_rag.eval.askers import ROADS, Asker, EngineAsker, Reply, compressed, full, none
 from sac_rag.eval.bootstrap import Bootstrap, Interval
 from sac_rag.eval.evaluate import evaluate
+from sac_rag.eval.lingua import llmlingua2
 from sac_rag.eval.metrics import QA_METRICS, SUMMARY_METRICS, Metric
 from sac_rag.eval.report import Example, MethodReport, Report
 
@@ -22,5 +23,6 @@ __all__ = [
     "compressed",
     "evaluate",
     "full",
+    "llmlingua2",
     "none",
 ]

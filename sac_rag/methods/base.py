@@ -31,6 +31,9 @@ class Method(nn.Module):
         ConfigError: If the config names an unknown attention.
     """
 
+    identity: str = ""
+    """What its numbers depend on besides weights and settings: who scored the tokens."""
+
     def __init__(
         self, backbone: Backbone, config: CompressConfig, *, fingerprint: str = "unsaved"
     ) -> None:

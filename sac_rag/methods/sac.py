@@ -23,7 +23,7 @@ from sac_rag.config import CompressConfig
 from sac_rag.errors import ConfigError
 from sac_rag.layout import context_positions, question_positions, slots_of
 from sac_rag.methods.base import Method
-from sac_rag.selection import Selector, selector_named
+from sac_rag.selection import Scorer, Selector, selector_named
 
 _EMBEDDING_ROWS = {
     "slot": lambda config: config.num_slots,
@@ -38,7 +38,8 @@ class SAC(Method):
     Args:
         backbone: The base model; its LoRA, if any, is the encoder's.
         config: Ratios, chunk size, selection, attention and kind of anchor embedding.
-        selector: Overrides the selector that ``config`` names (importance scores).
+        selector: Overrides the selector that ``config`` names.
+        scorer: Who scores tokens, for the selector ``importance``.
         fingerprint: Identity of model, adapter and settings, carried by every cache.
 
     Raises:
@@ -51,6 +52,7 @@ class SAC(Method):
         config: CompressConfig,
         *,
         selector: Selector | None = None,
+        scorer: Scorer | None = None,
         fingerprint: str = "unsaved",
     ) -> None:
         super().__init__(backbone, config, fingerprint=fingerprint)
@@ -59,7 +61,8 @@ class SAC(Method):
                 f"anchor_embedding={config.anchor_embedding!r} is not known; "
                 f"choose from {sorted(_EMBEDDING_ROWS)}"
             )
-        self.select = selector or selector_named(config.selector)
+        self.select = selector or selector_named(config.selector, scorer)
+        self.identity = "" if scorer is None else scorer.identity
         num_rows = _EMBEDDING_ROWS[config.anchor_embedding](config)
         self.anchor_embeddings = nn.Parameter(
             0.02 * torch.randn(num_rows, backbone.model_dim, device=backbone.device)

@@ -66,7 +66,7 @@ class Meter:
         self._since, self._window = now, 0
         begun, first = self._begun
         if step > first:
-            rates["eta_seconds"] = round((now - begun) / (step - first) * (steps - step), 1)
+            rates["eta_seconds"] = round((now - begun) / (step - first) * (steps - step), 3)
         return rates
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from peft import LoraConfig
 from torch.utils.data import Dataset
+from transformers import TrainerCallback
 
 from sac_rag.adapter import Adapter
 from sac_rag.data import (
@@ -78,8 +79,12 @@ class Samples(Dataset):
         return others
 
 
-def run_stage(recipe: Recipe) -> Path:
+def run_stage(recipe: Recipe, *, callbacks: Sequence[TrainerCallback] = ()) -> Path:
     """Train one stage; go on from its last checkpoint, if there is one.
+
+    Args:
+        recipe: What is trained.
+        callbacks: Told of every step, as transformers has them; of none if all are done already.
 
     Returns:
         The folder of the adapter.
@@ -92,7 +97,7 @@ def run_stage(recipe: Recipe) -> Path:
     """
     torch.manual_seed(recipe.seed)
     model, tokens = load_base(recipe.model, dtype=recipe.precision)
-    adapter = _adapter(recipe, model)
+    adapter = _adapter(recipe, model, tokens)
     if recipe.gradient_checkpointing:
         adapter.backbone.call_layer = call_replayed
     learned = make_trainable(adapter)
@@ -105,6 +110,8 @@ def run_stage(recipe: Recipe) -> Path:
     logger.info("%s weights learn from %s samples", f"{learned:,}", f"{len(samples):,}")
     module = TrainingModule(adapter, weights=asdict(recipe.objectives))
     trainer = make_trainer(module, samples, recipe, held_out=held_out)
+    for callback in callbacks:
+        trainer.add_callback(callback)
     checkpoint = last_checkpoint(recipe.out)
     if checkpoint is not None and step_of(checkpoint) >= recipe.steps:
         # transformers would go on for a step
@@ -126,7 +133,7 @@ def leave_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _adapter(recipe: Recipe, model: Any) -> Adapter:
+def _adapter(recipe: Recipe, model: Any, tokens: Tokens) -> Adapter:
     if not recipe.adapter:
         made = Adapter.create(
             model,
@@ -135,12 +142,15 @@ def _adapter(recipe: Recipe, model: Any) -> Adapter:
             base_model=recipe.model,
             method=recipe.method,
             query_aware=recipe.query_aware,
+            tokens=tokens,
         )
         if recipe.lora.init == "released":
             _initialise_as_released(made, rank=recipe.lora.rank)
         made.method.to(model.dtype)  # embeddings too, as the authors'
         return made
-    made = Adapter.from_pretrained(recipe.adapter, model=model, ratio=recipe.compress.ratio)
+    made = Adapter.from_pretrained(
+        recipe.adapter, model=model, ratio=recipe.compress.ratio, tokens=tokens
+    )
     if made.config.method != recipe.method or made.config.compress != recipe.compress:
         raise AdapterMismatchError(
             f"the adapter in {recipe.adapter} is {made.config.method} with "

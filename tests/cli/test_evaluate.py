@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.tiny_classifier import write_classifier
+
 
 @pytest.fixture
 def questions(tmp_path):
@@ -95,3 +97,75 @@ def test_a_ratio_that_the_adapter_lacks_is_refused(sac_rag, tiny, questions):
     result = sac_rag("eval", "--data", questions, *tiny, "--ratios", "5,15")
     assert result.exit_code == 2
     assert "asked for ratio 15" in " ".join(result.stderr.split())
+
+
+def test_hard_compression_stands_beside_the_adapter_at_its_ratio(
+    sac_rag_json, tiny, questions, tmp_path
+):
+    model = write_classifier(tmp_path / "classifier")
+    words = ("eval", "--data", questions, *tiny, "--max-new-tokens", 2, "--limit", 3)
+    chosen = (*words, "--methods", "sac,llmlingua2", "--classifier", model)
+    code, report = sac_rag_json(*chosen)
+    assert code == 0
+    assert list(report["methods"]) == ["full", "none", "sac-5x", "llmlingua2-5x"]
+    counts = {name: one["mean_counts"] for name, one in report["methods"].items()}
+    tokens = {name: one["prompt_tokens"] for name, one in counts.items()}
+    assert counts["llmlingua2-5x"]["anchors"] == 0
+    assert tokens["none"] < tokens["llmlingua2-5x"] < tokens["full"]
+    code, report = sac_rag_json(
+        *words, "--methods", "llmlingua2", "--classifier", model, "--ratios", "2,5"
+    )
+    assert list(report["methods"]) == ["full", "none", "llmlingua2-2x", "llmlingua2-5x"]
+    assert (
+        report["methods"]["llmlingua2-2x"]["mean_counts"]["prompt_tokens"]
+        > report["methods"]["llmlingua2-5x"]["mean_counts"]["prompt_tokens"]
+    )
+
+
+def test_ratios_are_those_of_adapters_and_of_hard_compression(
+    sac_rag_json, any_ratio_folders, tmp_path
+):
+    base, adapter = any_ratio_folders
+    model = write_classifier(tmp_path / "classifier")
+    line = {
+        "id": "1",
+        "context": "The mill has two wheels. " * 8,
+        "question": "?",
+        "answers": ["a"],
+    }
+    path = tmp_path / "long.jsonl"
+    path.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    words = ("eval", "--data", path, "--model", base, "--adapter", adapter)
+    words += ("--max-new-tokens", 2, "--methods", "sac,llmlingua2", "--classifier", model)
+    code, report = sac_rag_json(*words, "--ratios", "5,15")
+    assert code == 0
+    rows = {"sac-5x", "sac-15x", "llmlingua2-5x", "llmlingua2-15x"}
+    assert set(report["methods"]) == {"full", "none", *rows}
+    counts = {name: report["methods"][name]["mean_counts"] for name in rows}
+    assert counts["sac-5x"]["anchors"] > counts["sac-15x"]["anchors"]
+    hard = [counts[f"llmlingua2-{ratio}x"]["prompt_tokens"] for ratio in (5, 15)]
+    assert hard[0] > hard[1]
+    code, alone = sac_rag_json(*words[:-2], "--classifier", model, "--ratios", "5")
+    assert {*alone["methods"]} == {"full", "none", "sac-5x", "llmlingua2-5x"}
+    for name, row in alone["methods"].items():
+        assert row["mean_counts"] == report["methods"][name]["mean_counts"]
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        (("--methods", "lingua"), "no method is called 'lingua'"),
+        (("--methods", "sac,epl"), "give an --adapter of each method"),
+        (("--methods", "llmlingua2", "--ratios", "5,one"), "takes different whole numbers"),
+        (("--methods", "llmlingua2", "--ratios", "1,5"), "takes --ratios above 1"),
+        (("--methods", "sac,llmlingua2", "--ratios", "2"), "asked for ratio 2"),
+        (("--methods", "full", "--ratios", "5"), "llmlingua2 in --methods"),
+        (("--ratios", "5", "--classifier", "./none"), "add --methods llmlingua2"),
+        (("--methods", "llmlingua2", "--classifier", "./none"), "no token classifier"),
+        (("--adapter", "no-one/nothing"), "'no-one/nothing' cannot be loaded"),
+    ],
+)
+def test_rows_that_cannot_be_are_refused(sac_rag, tiny, questions, given, match):
+    result = sac_rag("eval", "--data", questions, *tiny, *given)
+    assert result.exit_code == 2
+    assert match in " ".join(result.stderr.split())

@@ -9,7 +9,18 @@ import pytest
 
 from sac_rag.data import Passage, QARecord
 from sac_rag.errors import ConfigError, DataError
-from sac_rag.eval import SUMMARY_METRICS, Bootstrap, Reply, compressed, evaluate, full, none
+from sac_rag.eval import (
+    SUMMARY_METRICS,
+    Bootstrap,
+    Reply,
+    compressed,
+    evaluate,
+    full,
+    llmlingua2,
+    none,
+)
+from sac_rag.importance import KeepClassifier, compress_text
+from tests.tiny_classifier import write_classifier
 
 QUICK = Bootstrap(resamples=50)
 
@@ -176,3 +187,18 @@ def test_nothing_to_evaluate_is_refused(shared_engine, given, error):
 def test_a_method_is_a_file_name(shared_engine, tmp_path):
     with pytest.raises(ConfigError, match="cannot be a file name"):
         _ask(shared_engine, askers={"../m": Oracle()}, outputs=tmp_path)
+
+
+def test_hard_compression_answers_from_the_words_that_are_kept(shared_engine, tmp_path):
+    classifier = KeepClassifier.from_pretrained(write_classifier(tmp_path))
+    asker = llmlingua2(shared_engine, ratio=5, classifier=classifier)
+    [reply] = asker.ask(RECORDS[:1], max_new_tokens=4)
+    kept = [
+        compress_text(one.text, ratio=5, classifier=classifier, tokens=shared_engine.tokens)
+        for one in RECORDS[0].documents
+    ]
+    answer = shared_engine.answer(RECORDS[0].question, kept, 4, compress=False)
+    assert reply.text == answer.text
+    assert reply.usage["prompt_tokens"] == answer.usage.prompt_tokens
+    other = llmlingua2(shared_engine, ratio=15, classifier=classifier)
+    assert len({asker.identity, other.identity, full(shared_engine).identity}) == 3

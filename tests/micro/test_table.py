@@ -36,7 +36,8 @@ def model(data, tmp_path_factory):
 def _args(data, model, work, *words: str):
     texts = data / "text" / "enwiki2018_new.txt.xz"
     asked = ["run", "--data", data, "--model", model, "--work", work, "--texts", texts]
-    asked += ["--limit", 2, "--batch", 4, *words, "--pretrain", *TOY, "data.min_tokens=20"]
+    asked += ["--limit", 2, "--batch", 4, *words]
+    asked += ["--pretrain", *TOY, "data.min_tokens=20", "data.held_out=4"]
     return table.arguments().parse_args([*map(str, asked), "--finetune", *TOY])
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from sac_rag import Document, SACEngine
 from sac_rag.chunking import Chunk
 from sac_rag.config import CompressConfig
+from sac_rag.engine.loading import load_base
 from sac_rag.errors import ConfigError
 from sac_rag.train.__main__ import main
 from sac_rag.train.checkpoints import LEARNED_FILE, last_checkpoint
@@ -25,6 +26,7 @@ from sac_rag.train.run import Samples
 from sac_rag.train.samples import Sample
 from sac_rag.train.trainer import make_trainer
 from tests.tiny import tiny_adapter, tiny_model
+from tests.tiny_classifier import write_classifier
 
 RECIPES = Path(__file__).parents[2] / "train" / "recipes"
 RATIOS = (5, 15, 51)
@@ -274,12 +276,14 @@ def test_the_composed_recipe_trains_on_records_of_several_documents(changes, tmp
 @pytest.mark.parametrize(
     "path", sorted(RECIPES.glob("ablation_*_pretrain.yaml")), ids=lambda path: path.stem
 )
-def test_every_ablation_is_reached_by_its_recipe(path):
+def test_every_ablation_is_reached_by_its_recipe(path, tiny_folders, tmp_path):
     recipe = read_recipe(path)
-    compress = {name: getattr(recipe.compress, name) for name in ("selector", "attention")} | {
-        "anchor_embedding": recipe.compress.anchor_embedding
-    }
-    adapter = tiny_adapter(tiny_model(), ratio=recipe.compress.ratio, **compress)
+    names = ("ratio", "selector", "scorer", "attention", "anchor_embedding")
+    compress = {name: getattr(recipe.compress, name) for name in names}
+    if recipe.compress.scorer == "llmlingua2":
+        compress["scorer_model"] = str(write_classifier(tmp_path / "classifier"))
+    model, tokens = load_base(tiny_folders[0], dtype="float32")
+    adapter = tiny_adapter(model, tokens=tokens, **compress)
     make_trainable(adapter)
     weights = {"continuation": recipe.objectives.continuation}
     weights |= {"autoencoding": recipe.objectives.autoencoding}
@@ -296,6 +300,7 @@ def test_every_ablation_is_reached_by_its_recipe(path):
 def test_the_recipes_name_every_ablation_of_the_paper():
     found = [read_recipe(path) for path in RECIPES.glob("ablation_*.yaml")]
     assert {one.compress.selector for one in found} >= {"uniform", "random", "chunk-last"}
+    assert {one.compress.scorer for one in found} >= {"llmlingua2", "surprisal"}
     assert {one.compress.attention for one in found} == {"bidirectional", "causal"}
     assert {one.compress.anchor_embedding for one in found} == {"slot", "shared", "none"}
     learned = {(one.objectives.continuation > 0, one.objectives.autoencoding > 0) for one in found}

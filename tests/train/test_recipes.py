@@ -10,7 +10,7 @@ import yaml
 
 from sac_rag.errors import ConfigError, InputFileError
 from sac_rag.methods import METHODS
-from sac_rag.selection import SELECTORS
+from sac_rag.selection import SELECTOR_NAMES
 from sac_rag.train.evaluation import check_evaluation
 from sac_rag.train.recipe_file import read_recipe, read_steps
 
@@ -23,7 +23,7 @@ def test_a_shipped_recipe_loads_and_says_what_it_is(path):
     steps = read_steps(path)
     recipe = steps[0].recipe
     assert recipe.method in METHODS
-    assert recipe.compress.selector in SELECTORS
+    assert recipe.compress.selector in SELECTOR_NAMES
     head = [line for line in path.read_text().splitlines() if line.startswith("#")]
     told = {word: line for line in head for word in ("Run:", "Needs:", "Expect:") if word in line}
     assert f"train/recipes/{path.name}" in told["Run:"]
