@@ -17,7 +17,7 @@ from rows import ROWS, rows_named
 from transformers import AutoTokenizer
 
 from sac_rag.train.__main__ import main as train_main
-from sac_rag.train.recipe import read_recipe
+from sac_rag.train.recipe_file import read_recipe
 
 TOY = ["steps=2", "batch=2", "micro_batch=2", "save_every=1", "log_every=1"]
 TOY += ["lora.rank=2", "lora.alpha=4", "optim.warmup_steps=1"]

@@ -16,7 +16,7 @@ from curriculum import Coder
 from transformers import AutoTokenizer
 
 from sac_rag.train.__main__ import main as train_main
-from sac_rag.train.recipe import read_recipe
+from sac_rag.train.recipe_file import read_recipe
 
 NANO = embedded_table.TRAIN.parent / "sac_rag/embedded/nano"
 TOY = ["batch=2", "micro_batch=2", "save_every=1", "log_every=1", "data.held_out=2"]
@@ -110,9 +110,9 @@ def test_methods_differ_in_nothing_but_themselves(tmp_path):
 
 
 def test_an_entry_told_again_has_every_answer_and_the_second_half_of_the_text(done):
+    from atlas import World
     from table_texts import CHUNK, told_again
     from table_texts import entry as made
-    from atlas import World
 
     coder = Coder(AutoTokenizer.from_pretrained(NANO))
     world = World("test")

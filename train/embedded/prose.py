@@ -16,7 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +42,6 @@ Row = tuple[list[int], list[int]]
 
 def rows_of(data: Path, tokens: Tokens) -> tuple[list[Row], list[Row]]:
     """Read texts and questions as they stand in a prompt in full."""
-    from collections import Counter
-
     settings = PretrainSettings(min_tokens=2, max_tokens=4096)
     pairs = pretraining_pairs(
         read_texts(data / "texts.jsonl"), tokens=tokens, settings=settings, left_out=Counter()
@@ -51,7 +51,7 @@ def rows_of(data: Path, tokens: Tokens) -> tuple[list[Row], list[Row]]:
         read_qa(data / "questions.jsonl"), tokens=tokens, settings=QASettings(), left_out=Counter()
     )
     return prose, [
-        (sum(one["context_ids"], []) + one["question_ids"], one["answer_ids"]) for one in asked
+        ([*chain(*one["context_ids"]), *one["question_ids"]], one["answer_ids"]) for one in asked
     ]
 
 

@@ -25,7 +25,7 @@ from jobs import Job
 from rows import ROWS, Row, rows_named
 
 from sac_rag.errors import ConfigError
-from sac_rag.train.recipe import read_recipe
+from sac_rag.train.recipe_file import read_recipe
 
 HERE = Path(__file__).parent
 RECIPES = HERE.parent / "recipes"

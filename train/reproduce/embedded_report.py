@@ -136,7 +136,9 @@ def _cost(rows: Sequence[Mapping[str, Any]]) -> str:
 def _about(about: Mapping[str, Any]) -> str:
     words = ["Scores in percent: mean ± sample standard deviation over seeds."]
     if "rate" in about:
-        tried = ", ".join(f"{lr}: {loss:.3f}" for lr, loss in about["rate"]["held_out_loss"].items())
+        tried = ", ".join(
+            f"{lr}: {loss:.3f}" for lr, loss in about["rate"]["held_out_loss"].items()
+        )
         words.append(
             f"Learning rate {about['rate']['chosen']:g} for all, by mean held-out loss ({tried})."
         )

@@ -177,7 +177,9 @@ class Table:
         facts = {"name": trial.row.name, "title": trial.row.title, "seed": trial.seed}
         facts |= {
             "settings": {stage: self.changes(trial, stage) for stage in stages},
-            "stages": {stage: embedded_report.stage_facts(trial.folder / stage) for stage in stages},
+            "stages": {
+                stage: embedded_report.stage_facts(trial.folder / stage) for stage in stages
+            },
         }
         if trial.asked:
             facts["scores"] = json.loads((trial.folder / "scores.json").read_text("utf-8"))
@@ -224,7 +226,7 @@ def _prepare(table: Table, until: float) -> str:
 
 def _all(table: Table, trials: Sequence[Trial], until: float) -> dict[str, str]:
     """Do what nobody else is at until all is done; give the state of what is not."""
-    open_ones = {trial: "left" for trial in trials}
+    open_ones = dict.fromkeys(trials, "left")
     while open_ones:
         for trial in list(open_ones):
             if trial.result.is_file():
