@@ -33,7 +33,7 @@ from sac_rag.tokens import Tokens
 
 IGNORE = -100
 HELD_OUT = 48
-"""Records of each kind that are measured and not learned from: the last ones."""
+"""Records of each kind that are measured and not learned from: the last ones, at most a fourth."""
 WARMUP_STEPS = 20
 
 Row = tuple[list[int], list[int]]
@@ -73,12 +73,18 @@ def loss_of(model: Any, rows: Sequence[Row]) -> Tensor:
 @torch.no_grad()
 def measured(model: Any, kinds: dict[str, list[Row]]) -> dict[str, float]:
     """Give the held-out loss of each kind, in nats a token."""
-    return {name: loss_of(model, rows[-HELD_OUT:]).item() for name, rows in kinds.items()}
+    return {name: loss_of(model, rows[-_held_out(rows) :]).item() for name, rows in kinds.items()}
+
+
+def _held_out(rows: list[Row]) -> int:
+    return min(HELD_OUT, max(1, len(rows) // 4))
 
 
 def _batches(rows: list[Row], size: int, seed: int) -> Iterator[list[Row]]:
     draw = torch.Generator().manual_seed(seed)
-    learned = rows[:-HELD_OUT]
+    learned = rows[: -_held_out(rows)]
+    if len(learned) < size:
+        raise SystemExit(f"{len(learned)} records to learn from make no batch of {size}; give more")
     while True:
         order = torch.randperm(len(learned), generator=draw).tolist()
         for first in range(0, len(order) - size + 1, size):
