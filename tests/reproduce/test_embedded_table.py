@@ -15,7 +15,9 @@ import pytest
 from curriculum import Coder
 from transformers import AutoTokenizer
 
+from sac_rag.config import CompressConfig
 from sac_rag.train.__main__ import main as train_main
+from sac_rag.train.recipe import Objectives
 from sac_rag.train.recipe_file import read_recipe
 
 NANO = embedded_table.TRAIN.parent / "sac_rag/embedded/nano"
@@ -101,7 +103,14 @@ def test_methods_differ_in_nothing_but_themselves(tmp_path):
         for stage in ("pretrain", "finetune") if trial.row.trained else ():
             path = embedded_table.TRAIN / "recipes" / f"embedded_{stage}.yaml"
             recipe = read_recipe(path, table.changes(trial, stage))
-            alike = replace(recipe, method="", compress=None, objectives=None, adapter="")
+            assert recipe.compress.chunk_size == 255
+            alike = replace(
+                recipe,
+                method="",
+                compress=CompressConfig(),
+                objectives=Objectives(qa=1.0),
+                adapter="",
+            )
             recipes.setdefault((stage, trial.seed), []).append((alike, trial.row.name))
     assert len(recipes) == 2 * len(embedded_table.SEEDS)
     for each in recipes.values():
