@@ -6,6 +6,7 @@ import json
 import sys
 import time
 
+import jobs
 import pytest
 import report
 import score
@@ -77,7 +78,7 @@ def test_unknown_rows_are_refused():
         rows_named(["sac_7x"])
 
 
-def _here(command, until):
+def _here(command, until, environment=None):
     """Run a command's own entry point in this process: the same work without the start-up."""
     words = list(command)
     if "-m" in words:
@@ -88,15 +89,15 @@ def _here(command, until):
 
 def test_a_process_is_ended_in_time_and_its_code_is_given():
     sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
-    code, seconds = table._process(sleeper, time.time() + 0.2)
+    code, seconds = jobs.process(sleeper, time.time() + 0.2)
     assert code is None
     assert seconds < 15
     failing = [sys.executable, "-c", "raise SystemExit(3)"]
-    assert table._process(failing, time.time() + 60)[0] == 3
+    assert jobs.process(failing, time.time() + 60)[0] == 3
 
 
 def test_broken_off_gone_on_with_and_shown(data, model, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(table, "_process", _here)
+    monkeypatch.setattr(jobs, "process", _here)
     names = ("--rows", "base", "sac_5x")
     work = tmp_path / "work"
     assert table.run(_args(data, model, work, "--minutes", "0", *names)) == 0

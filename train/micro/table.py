@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+import jobs
 import report
 from corpus import TRAIN_SETS, qa_paths
+from jobs import Job
 from rows import ROWS, Row, rows_named
 
 from sac_rag.errors import ConfigError
@@ -30,19 +29,6 @@ from sac_rag.train.recipe_file import read_recipe
 
 HERE = Path(__file__).parent
 RECIPES = HERE.parent / "recipes"
-LEAST_S = 20.0
-"""Less time than this is not worth a new process."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One process of a row."""
-
-    row: Row
-    what: str
-    command: tuple[str, ...]
-    done: Path
-    """Written once the process has ended well; holds the seconds it took."""
 
 
 class Table:
@@ -105,7 +91,7 @@ class Table:
         recipe = RECIPES / f"micro_{stage}.yaml"
         command = (sys.executable, "-m", "sac_rag.train", "--config", str(recipe), f"out={out}")
         return Job(
-            row=row,
+            row=row.name,
             what=stage,
             command=(*command, *self.changes(row, stage)),
             done=out / "finished.json",
@@ -120,7 +106,10 @@ class Table:
         if row.trained:
             command += ["--adapter", self._folder("finetune", row.name) / "adapter"]
         return Job(
-            row=row, what="score", command=tuple(map(str, command)), done=answers / "finished.json"
+            row=row.name,
+            what="score",
+            command=tuple(map(str, command)),
+            done=answers / "finished.json",
         )
 
 
@@ -143,38 +132,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _work(table: Table, row: Row, until: float) -> str:
-    for job in table.jobs(row):
-        if job.done.is_file():
-            continue
-        if until - time.time() < LEAST_S:
-            return "left"
-        print(f"{row.name}: {job.what}", flush=True)
-        code, seconds = _process(job.command, until)
-        if code is None:
-            return "left"
-        if code:
-            print(f"{row.name}: {job.what} ended with code {code}", flush=True)
-            return "failed"
-        job.done.parent.mkdir(parents=True, exist_ok=True)
-        job.done.write_text(json.dumps({"seconds_of_last_call": round(seconds, 1)}) + "\n")
-    _finish(table, row)
-    return "done"
-
-
-def _process(command: Sequence[str], until: float) -> tuple[int | None, float]:
-    """Run a process; None if its time was over first: what it saved is where it goes on."""
-    began = time.time()
-    process = subprocess.Popen(command)
-    try:
-        return process.wait(timeout=max(0.0, until - began)), time.time() - began
-    except subprocess.TimeoutExpired:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        return None, time.time() - began
+    state = jobs.work(table.jobs(row), until)
+    if state == "done":
+        _finish(table, row)
+    return state
 
 
 def _finish(table: Table, row: Row) -> None:
