@@ -5,23 +5,18 @@ Shapes: L layers, G key/value heads, A anchors, K head dimension.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 
 import torch
-from safetensors.torch import load, save
 from torch import Tensor
 
-from sac_rag.errors import CorruptEntryError, IncompatibleCacheError, StoreFormatError
+from sac_rag.errors import IncompatibleCacheError, StoreFormatError
 from sac_rag.rope import relocate_keys
+from sac_rag.sealed import read_note, read_tensors, seal
 
 FORMAT_VERSION = 1
 """Of the bytes that ``AnchorCache.to_bytes`` writes, and part of every fingerprint."""
-
-_DIGEST_MARK = b"sha256:"
-_DIGEST_LENGTH = 64
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,15 +83,9 @@ class AnchorCache:
             "num_tokens": self.num_tokens,
             "span": self.span,
             "fingerprint": self.fingerprint,
-            "checksum": _DIGEST_MARK.decode() + "0" * _DIGEST_LENGTH,
         }
         tensors = {"keys": self.keys, "values": self.values, "positions": self.positions}
-        blob = save(
-            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-            metadata={"sac_rag": json.dumps(note)},
-        )
-        spot = _digest_spot(blob)
-        return blob[:spot] + _digest(blob, spot) + blob[spot + _DIGEST_LENGTH :]
+        return seal(tensors, note)
 
     @classmethod
     def from_bytes(cls, blob: bytes) -> AnchorCache:
@@ -104,24 +93,17 @@ class AnchorCache:
 
         Raises:
             CorruptEntryError: If a single byte differs from what was written.
-            StoreFormatError: If another format version wrote it.
+            StoreFormatError: If another format version wrote it, or a codec did (such bytes are
+                read by ``sac_rag.codecs.decode_bytes``).
         """
-        spot = _digest_spot(blob)
-        if blob[spot : spot + _DIGEST_LENGTH] != _digest(blob, spot):
-            raise CorruptEntryError(
-                f"anchor bytes ({len(blob):,} of them) do not match their checksum: they were "
-                "damaged after writing; delete the entry and compress the text again"
-            )
-        header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
-        note = json.loads(header["__metadata__"]["sac_rag"])
+        note = read_note(blob)
         if note["format_version"] != FORMAT_VERSION:
             raise StoreFormatError(
                 f"anchor bytes have format version {note['format_version']}, this sac-rag reads "
                 f"{FORMAT_VERSION}; compress the text again, or use the version that wrote them"
             )
-        tensors = load(blob)
         return cls(
-            **tensors,
+            **read_tensors(blob),
             num_tokens=int(note["num_tokens"]),
             span=int(note["span"]),
             fingerprint=str(note["fingerprint"]),
@@ -181,30 +163,6 @@ def _check_compatible(caches: Sequence[AnchorCache]) -> None:
             f"these {len(caches)} caches differ in (layers, heads, head dim): {sorted(shapes)}; "
             "compress all of them with one model"
         )
-
-
-def _digest_spot(blob: bytes) -> int:
-    length = int.from_bytes(blob[:8], "little")
-    if not 0 < length <= len(blob) - 8:
-        raise CorruptEntryError(
-            f"anchor bytes ({len(blob):,} of them) are torn: their header should take {length:,}; "
-            "delete the entry and compress the text again"
-        )
-    spot = blob.find(_DIGEST_MARK, 8, 8 + length)
-    if spot < 0:
-        raise CorruptEntryError(
-            "anchor bytes carry no checksum: they were not written by sac-rag, or were damaged; "
-            "delete the entry and compress the text again"
-        )
-    return spot + len(_DIGEST_MARK)
-
-
-def _digest(blob: bytes, spot: int) -> bytes:
-    view = memoryview(blob)
-    digest = sha256(view[:spot])
-    digest.update(b"0" * _DIGEST_LENGTH)
-    digest.update(view[spot + _DIGEST_LENGTH :])
-    return digest.hexdigest().encode()
 
 
 __all__ = ["FORMAT_VERSION", "AnchorCache", "cat", "join"]

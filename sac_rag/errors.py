@@ -72,6 +72,26 @@ def _overflow(message: str, requested: int, available: int) -> ContextOverflowEr
     return ContextOverflowError(message, requested=requested, available=available)
 
 
+class ImpossibleBudgetError(ConfigError):
+    """A budget below what the coarsest ratios take.
+
+    Args:
+        message: What was asked, what is the least, what to do.
+        least: The smallest budget that can be met.
+    """
+
+    def __init__(self, message: str, *, least: int) -> None:
+        super().__init__(message)
+        self.least = least
+
+    def __reduce__(self):
+        return (_impossible, (str(self), self.least))
+
+
+def _impossible(message: str, least: int) -> ImpossibleBudgetError:
+    return ImpossibleBudgetError(message, least=least)
+
+
 class CorruptEntryError(SACError, ValueError):
     """Stored bytes that are not what was written: never served."""
 

@@ -12,8 +12,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "sac_rag"
 FLOORS = [
     {"errors"},
-    {"config", "tokens", "rope", "layout", "prompts", "settings"},
-    {"chunking", "anchor_cache"},
+    {"config", "tokens", "rope", "layout", "prompts", "settings", "sealed"},
+    {"chunking", "anchor_cache", "ladder"},
+    {"codecs"},
     {"selection", "backbone", "store"},
     {"methods", "generation"},
     {"adapter"},

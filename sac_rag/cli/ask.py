@@ -11,7 +11,7 @@ import typer
 from sac_rag.cli import options
 from sac_rag.cli.compress import note_skipped
 from sac_rag.cli.inputs import InputDocument, find_files, read_documents
-from sac_rag.cli.opening import open_engine
+from sac_rag.cli.opening import note_lossy, open_engine
 from sac_rag.cli.output import emit_json, err, printable, seconds, size, waiting
 from sac_rag.errors import EmptyInputError
 
@@ -34,6 +34,7 @@ def ask(
         typer.Option(metavar="PATHS...", help="Files or folders to answer from."),
     ] = None,
     store: options.Store = None,
+    codec: options.Codec = None,
     full: Annotated[
         bool, typer.Option("--full", help="Read the documents in full instead of as anchors.")
     ] = False,
@@ -80,9 +81,11 @@ def ask(
         dtype=dtype,
         store=store,
         namespace=namespace,
+        codec=codec,
     ) as engine:
         show = stream and not as_json
         answer = _answer(engine, question, documents, compress=not full, show=show, **sampling)
+        lossy = engine.store.stats.lossy
     if as_json:
         emit_json(_report(question, answer, documents, full=full))
         return
@@ -90,6 +93,7 @@ def ask(
         _write(answer.text)
     _write("\n")
     err().print(usage_line(answer.usage), style="dim")
+    note_lossy(lossy)
 
 
 def usage_line(usage: Usage) -> str:

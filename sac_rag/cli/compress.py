@@ -12,9 +12,12 @@ from sac_rag.cli import options
 from sac_rag.cli.inputs import Found, InputDocument, find_files, read_documents
 from sac_rag.cli.opening import open_engine
 from sac_rag.cli.output import count, emit_json, err, out, progress, seconds, size, table, waiting
+from sac_rag.codecs.names import EXACT
 
 if TYPE_CHECKING:
     from sac_rag.engine import SACEngine
+    from sac_rag.engine.compressor import Compressed
+    from sac_rag.store import StoreEntry
 
 _BATCH_CHARACTERS = 32_000
 _SHOWN = 20
@@ -28,6 +31,7 @@ def compress(
     model: options.Model = "embedded",
     adapter: options.Adapter = None,
     ratio: options.Ratio = None,
+    codec: options.Codec = None,
     namespace: options.Namespace = "default",
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -47,11 +51,12 @@ def compress(
         dtype=dtype,
         store=store,
         namespace=namespace,
+        codec=codec,
     ) as engine:
         rows = []
         with progress(what="compressing", total=total) as bar:
             for batch in _batches(read_documents(found.files)):
-                rows += _compress(engine, batch)
+                rows += _compress(engine, batch, codec)
                 bar.advance(bar.task_ids[0], len(batch))
         fingerprint, wanted_ratio = engine.fingerprint, engine.ratio
     if as_json:
@@ -78,12 +83,15 @@ def note_skipped(found: Found) -> None:
         err().print(f"skipped {count(len(found.skipped), 'file')} of other kinds: {names}{more}")
 
 
-def _compress(engine: SACEngine, batch: list[InputDocument]) -> list[dict[str, Any]]:
+def _compress(
+    engine: SACEngine, batch: list[InputDocument], codec: str | None
+) -> list[dict[str, Any]]:
     rows = []
     made = engine.compress_each([document.mapping for document in batch])
     for document, one in zip(batch, made, strict=True):
         if one.write_error is not None:
             raise one.write_error
+        entry = _entry(engine, one, codec)
         rows.append(
             {
                 "document": document.source,
@@ -91,11 +99,24 @@ def _compress(engine: SACEngine, batch: list[InputDocument]) -> list[dict[str, A
                 "tokens": one.cache.num_tokens,
                 "anchors": len(one.cache),
                 "bytes": one.cache.nbytes,
+                "stored_bytes": entry.anchor_bytes if entry else 0,
+                "codec": entry.codec if entry else None,
                 "encoded": one.encoded,
                 "seconds": one.encode_s + one.load_s,
             }
         )
     return rows
+
+
+def _entry(engine: SACEngine, one: Compressed, codec: str | None) -> StoreEntry | None:
+    """Look at what is stored, written anew if it was exact and a codec was asked for."""
+    store, key = engine.store, str(one.key)
+    entry = store.entry(key)
+    if codec is None or entry is None or entry.codec != EXACT or store.codec == EXACT:
+        return entry
+    if not one.encoded:
+        store.put(key, one.cache, inv_freq=engine.inv_freq)
+    return store.entry(key)
 
 
 def _batches(documents: Iterable[InputDocument]) -> Iterator[list[InputDocument]]:
@@ -111,7 +132,10 @@ def _batches(documents: Iterable[InputDocument]) -> Iterator[list[InputDocument]
 
 
 def _total(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    total = {name: sum(row[name] for row in rows) for name in ("tokens", "anchors", "bytes")}
+    total = {
+        name: sum(row[name] for row in rows)
+        for name in ("tokens", "anchors", "bytes", "stored_bytes")
+    }
     encoded = sum(row["encoded"] for row in rows)
     return {
         "documents": len(rows),
@@ -124,7 +148,7 @@ def _total(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _show(rows: list[dict[str, Any]], store: str) -> None:
     console = out()
-    shown = table("<document", "tokens", "anchors", "bytes", "time", "")
+    shown = table("<document", "tokens", "anchors", "stored", "<codec", "time", "")
     # where all lie in one folder, its name need not stand in every row
     folder = os.path.commonpath([os.path.dirname(os.path.abspath(row["document"])) for row in rows])
     for row in rows[:_SHOWN]:
@@ -132,7 +156,8 @@ def _show(rows: list[dict[str, Any]], store: str) -> None:
             os.path.relpath(row["document"], folder),
             f"{row['tokens']:,}",
             f"{row['anchors']:,}",
-            size(row["bytes"]),
+            size(row["stored_bytes"]),
+            row["codec"] or "?",
             seconds(row["seconds"]),
             "" if row["encoded"] else "was stored",
         )
@@ -143,7 +168,7 @@ def _show(rows: list[dict[str, Any]], store: str) -> None:
     console.print()
     console.print(
         f"{count(total['documents'], 'document')}: {total['tokens']:,} tokens -> "
-        f"{total['anchors']:,} anchors, {size(total['bytes'])}"
+        f"{total['anchors']:,} anchors, {size(total['stored_bytes'])}"
     )
     console.print(
         f"{total['encoded']:,} encoded, {total['already_stored']:,} already stored, "

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sac_rag.cli.output import one_line, waiting
+from sac_rag.cli.output import count, err, one_line, waiting
+from sac_rag.codecs.names import EXACT, check_codec_name
 from sac_rag.errors import ConfigError, InputFileError, SACError
 
 if TYPE_CHECKING:
@@ -25,12 +26,17 @@ def open_engine(
     dtype: str,
     store: str | Path | None = None,
     namespace: str = "default",
+    codec: str | None = None,
 ) -> SACEngine:
     """Load an engine, see ``SACEngine.from_pretrained``; torch is imported here.
 
+    Without a codec, stored anchors are taken whatever wrote them.
+
     Raises:
-        ConfigError: If there is no such model, or the device cannot hold it.
+        ConfigError: If there is no such model or codec, or the device cannot hold it.
     """
+    if codec is not None:
+        check_codec_name(codec)
     with (
         waiting(f"loading {model} ..."),
         model_errors(model, device=device),
@@ -41,18 +47,31 @@ def open_engine(
         from transformers.utils import logging
 
         from sac_rag.engine import SACEngine
+        from sac_rag.store import open_store
 
+        opened = open_store(
+            store,
+            namespace=namespace,
+            codec=EXACT if codec is None else codec,
+            min_bits=0 if codec is None else None,
+        )
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         return SACEngine.from_pretrained(
             model,
             adapter=adapter,
             ratio=ratio,
-            store=store,
+            store=opened,
             device=device,
             dtype=dtype,
             namespace=namespace,
         )
+
+
+def note_lossy(hits: int) -> None:
+    """Say on stderr how many stored documents a lossy codec had written, if any."""
+    if hits:
+        err().print(f"{count(hits, 'document')} from anchors stored by a lossy codec", style="dim")
 
 
 @contextmanager

@@ -35,6 +35,14 @@ Dtype = Annotated[
 Store = Annotated[
     str | None, typer.Option(metavar="DIR", help="Keep anchors in this folder; else in memory.")
 ]
+Codec = Annotated[
+    str | None,
+    typer.Option(
+        help="How anchors are stored: exact, bf16, fp16, int8, int4 or pca:FILE; what is stored "
+        "coarser is encoded anew. Without it: new ones exact, stored ones as they are.",
+        show_default=False,
+    ),
+]
 Namespace = Annotated[str, typer.Option(help="Whose documents: separates tenants of one store.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")]

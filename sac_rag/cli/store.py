@@ -27,7 +27,7 @@ Where = Annotated[str, typer.Argument(metavar="STORE", help="The store's folder.
 
 _SHORT = 12
 _READ = 500
-_OTHER_COLUMNS = 60
+_OTHER_COLUMNS = 62
 _SHORTEST = 4
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _UNITS |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -56,7 +56,7 @@ def list_entries(
             emit_json({"store": where, "entries": rows, "bytes": sum(e.nbytes for e in entries)})
             return
         shown = entries[: limit or None]
-        rows = table("<key", "tokens", "anchors", "bytes", "used", "<document")
+        rows = table("<key", "tokens", "anchors", "bytes", "<codec", "used", "<document")
         console = out()
         for entry in shown:
             rows.add_row(*_row(entry, found, width=max(10, console.width - _OTHER_COLUMNS)))
@@ -142,6 +142,7 @@ def _row(entry: StoreEntry, found: AnchorStore, *, width: int) -> tuple[str, ...
         "?" if entry.num_tokens is None else f"{entry.num_tokens:,}",
         "?" if entry.num_anchors is None else f"{entry.num_anchors:,}",
         size(entry.nbytes),
+        entry.codec or "?",
         _ago(time.time() - entry.last_used_s),
         textwrap.shorten(_beginning(entry.key, found), width, placeholder=" ..."),
     )

@@ -177,9 +177,11 @@ class Compressor:
             return document
         kept = self.store.text_of(document.key)
         if kept is None:
+            entry = self.store.entry(document.key)
+            coarse = f"anchors as fine as {self.store.codec}" if entry else "its anchors"
             raise AnchorNotFoundError(
                 f"the handle of document {document.key} is genuine, but the store holds neither "
-                "its anchors nor its text any more; compress the document again"
+                f"{coarse} nor its text any more; compress the document again"
             )
         return self.wants.read_back(kept, document.key)
 
@@ -217,7 +219,15 @@ class Compressor:
         cache = cat([part for _, part in sorted(parts, key=lambda pair: pair[0])])
         made = Compressed(cache=cache, key=one.key, encoded=True, encode_s=seconds)
         try:
-            self.store.put(one.key, cache, text=one.document.text, title=one.document.title)
+            kept = self.store.put(
+                one.key,
+                cache,
+                text=one.document.text,
+                title=one.document.title,
+                inv_freq=self.adapter.backbone.inv_freq,
+            )
+            # as a later question will find it: the first answer must not be a better one
+            made = replace(made, cache=kept)
         except StoreWriteError as error:
             logger.warning("anchors could not be stored and will be encoded again: %s", error)
             made = replace(made, write_error=error)

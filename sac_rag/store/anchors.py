@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
-from itertools import chain
 from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from sac_rag.codecs.names import EXACT
 from sac_rag.errors import (
     ConfigError,
     CorruptEntryError,
     IncompatibleCacheError,
-    StoreFormatError,
 )
-from sac_rag.store.base import ByteStore, EntryStat
+from sac_rag.store.base import ByteStore
 from sac_rag.store.clean import collect
+from sac_rag.store.coding import Coding
+from sac_rag.store.listing import ANCHORS, TEXT, check_pieces, entry_of, head_of, list_entries
 from sac_rag.store.records import (
     EntryCheck,
     GCReport,
     StoredText,
     StoreEntry,
     StoreStats,
-    anchor_header,
 )
 
 if TYPE_CHECKING:
-    from sac_rag.anchor_cache import AnchorCache
+    from torch import Tensor
 
-ANCHORS = "anchors/"
-TEXT = "text/"
-"""Begins the keys of texts. Small, and what lost anchors are made from again: evict them last."""
+    from sac_rag.anchor_cache import AnchorCache
+    from sac_rag.codecs.base import Codec
+
+logger = logging.getLogger(__name__)
 
 SECRET_VARIABLE = "SAC_RAG_HANDLE_KEY"
 _MIN_SECRET_BYTES = 16
-_PEEK_BYTES = 8192
 
 
 class AnchorStore:
@@ -45,16 +48,37 @@ class AnchorStore:
     Safe to share between threads. Entries of all namespaces lie side by side: the namespace is in
     the key and in the signature of every handle, so one tenant can neither hit nor name another's.
 
+    The codec is not in the key: a text has one entry, whoever wrote it last, and its handle lives
+    on when it is written anew. Instead an entry says what wrote it, and is served only to a store
+    that is content with it: by default one whose own codec keeps no more. To all others it is not
+    there, so that they encode the text again and write the better anchors over it. Nobody is given
+    coarser anchors than asked for, and what was written finer serves all.
+
     Args:
         backend: The place.
         namespace: Whose documents these are.
+        codec: How ``put`` writes anchors: ``exact``, ``bf16``, ``fp16``, ``int8``, ``int4``,
+            ``pca:FILE`` or a codec.
+        min_bits: Serve entries that kept so many bits of each number; 0 for all, None for those
+            that kept as many as ``codec`` keeps.
+
+    Raises:
+        ConfigError: If the codec is not known.
     """
 
-    def __init__(self, backend: ByteStore, *, namespace: str = "default") -> None:
+    def __init__(
+        self,
+        backend: ByteStore,
+        *,
+        namespace: str = "default",
+        codec: str | Codec = EXACT,
+        min_bits: float | None = None,
+    ) -> None:
         self.backend = backend
         self.namespace = namespace
+        self._coding = Coding(backend, codec=codec, min_bits=min_bits)
         self._lock = Lock()
-        self._hits = self._misses = self._corrupt = 0
+        self._counts: Counter[str] = Counter()
 
     def __repr__(self) -> str:
         return f"AnchorStore({self.backend!r}, namespace={self.namespace!r})"
@@ -74,7 +98,15 @@ class AnchorStore:
         return sum(1 for _ in self.keys())
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and self.backend.stat(ANCHORS + key) is not None
+        if not isinstance(key, str) or self.backend.stat(ANCHORS + key) is None:
+            return False
+        head = head_of(self.backend, key)
+        return head is None or self._coding.serves(head.bits)
+
+    @property
+    def codec(self) -> str:
+        """Name of the codec that ``put`` writes with."""
+        return self._coding.name
 
     def key_for(self, *, fingerprint: str, text: str, seen: str = "") -> str:
         """Return the key of a text's anchors: 32 hex digits.
@@ -92,7 +124,9 @@ class AnchorStore:
         return digest.hexdigest()[:32]
 
     def get(self, key: str, *, fingerprint: str | None = None) -> AnchorCache | None:
-        """Return the anchors, bit for bit as they were put, or None if they are not there.
+        """Return the anchors, as ``put`` returned them, or None if they are not there.
+
+        An entry that a lossier codec wrote than this store serves counts as not there.
 
         Args:
             key: From ``key_for`` or a verified handle.
@@ -104,16 +138,23 @@ class AnchorStore:
             IncompatibleCacheError: If another compressor made them.
         """
         # Here, not above: listing a store should not wait for torch.
-        from sac_rag.anchor_cache import AnchorCache
+        from sac_rag.codecs.base import Encoded
 
         try:
             [blob] = self.backend.mget([ANCHORS + key])
-            cache = None if blob is None else AnchorCache.from_bytes(blob)
+            found = None if blob is None else Encoded.from_bytes(blob)
+            coarse = found is not None and not self._coding.serves(found.bits)
+            cache = None if found is None or coarse else self._coding.decode(found)
         except CorruptEntryError as error:
-            self._count(corrupt=1)
+            self._count("corrupt")
             raise CorruptEntryError(f"anchors of {key}: {error}") from error
-        self._count(hits=int(cache is not None), misses=int(cache is None))
-        if cache is not None and fingerprint is not None and cache.fingerprint != fingerprint:
+        if found is None or cache is None:
+            self._count("misses", *["coarse"] * coarse)
+            if found is not None:
+                logger.info("anchors of %s are %s, too coarse for %s", key, found.codec, self.codec)
+            return None
+        self._count("hits", *["lossy"] * (found.bits < math.inf))
+        if fingerprint is not None and cache.fingerprint != fingerprint:
             raise IncompatibleCacheError(
                 f"the anchors of {key} come from compressor {cache.fingerprint[:12]}, asked for "
                 f"those of {fingerprint[:12]}; compress the text again, or use the model, adapter "
@@ -122,24 +163,38 @@ class AnchorStore:
         return cache
 
     def put(
-        self, key: str, cache: AnchorCache, *, text: str | None = None, title: str | None = None
-    ) -> None:
+        self,
+        key: str,
+        cache: AnchorCache,
+        *,
+        text: str | None = None,
+        title: str | None = None,
+        inv_freq: Tensor | None = None,
+    ) -> AnchorCache:
         """Keep anchors, over what is there, and the text that they can be made from again.
+
+        Returns them as ``get`` will: those given, bit for bit, with codec ``exact``. Answer from
+        what is returned, and an answer does not depend on whether the text was stored before.
 
         Args:
             key: From ``key_for``.
             cache: The anchors.
             text: The document; None leaves a text that is there as it is.
             title: Kept beside the text; that of the last ``put`` stays.
+            inv_freq: The model's RoPE frequencies; int8 and int4 need them.
 
         Raises:
+            ConfigError: If the codec cannot write these anchors.
             StoreWriteError: If the place is full or refuses.
         """
-        items = [(ANCHORS + key, cache.to_bytes())]
+        encoded = self._coding.encode(cache, inv_freq=inv_freq)
+        items = [(ANCHORS + key, encoded.to_bytes())]
         if text is not None:
             # First, so that no kill leaves anchors without it.
             items.insert(0, (TEXT + key, StoredText(text=text, title=title).to_bytes()))
         self.backend.mset(items)
+        exact = encoded.bits == math.inf
+        return cache if exact else self._coding.decode(encoded).to(cache.keys.device)
 
     def text_of(self, key: str) -> StoredText | None:
         """Return the kept text, or None if there is none.
@@ -161,41 +216,33 @@ class AnchorStore:
         """List the keys that have anchors, of all namespaces."""
         return (name.removeprefix(ANCHORS) for name in self.backend.yield_keys(prefix=ANCHORS))
 
+    def entry(self, key: str) -> StoreEntry | None:
+        """Tell what is under a key, None if nothing is; loads no tensor, counts no use."""
+        return entry_of(self.backend, key)
+
     def entries(self) -> Iterator[StoreEntry]:
         """List what is there, texts without anchors included; loads no tensor, counts no use."""
-        names = chain(*(self.backend.yield_keys(prefix=prefix) for prefix in (ANCHORS, TEXT)))
-        for key in dict.fromkeys(name.partition("/")[2] for name in names):
-            anchors = self.backend.stat(ANCHORS + key)
-            text = self.backend.stat(TEXT + key)
-            if anchors or text:  # else evicted while this was listing
-                yield self._entry(key, anchors=anchors, text=text)
+        return list_entries(self.backend)
 
     @property
     def stats(self) -> StoreStats:
         """Count what is there, and what was asked for since this store was opened."""
         with self._lock:
-            hits, misses, corrupt = self._hits, self._misses, self._corrupt
+            counts = Counter(self._counts)
         return StoreStats(
             entries=len(self),
             texts=sum(1 for _ in self.backend.yield_keys(prefix=TEXT)),
             nbytes=self.backend.nbytes,
-            hits=hits,
-            misses=misses,
-            corrupt=corrupt,
+            hits=counts["hits"],
+            misses=counts["misses"],
+            corrupt=counts["corrupt"],
+            lossy=counts["lossy"],
+            coarse=counts["coarse"],
         )
 
     def verify(self) -> Iterator[EntryCheck]:
         """Read every piece in full and say what is wrong with it; counts no use."""
-        for prefix in (ANCHORS, TEXT):
-            for name in self.backend.yield_keys(prefix=prefix):
-                status = self.backend.stat(name)
-                if status is not None:
-                    yield EntryCheck(
-                        key=name.removeprefix(prefix),
-                        part=prefix.rstrip("/"),
-                        nbytes=status.nbytes,
-                        error=self._error_in(name),
-                    )
+        return check_pieces(self.backend, coding=self._coding)
 
     def gc(self, *, max_bytes: int | None = None, max_age_s: float | None = None) -> GCReport:
         """Clean up: killed writers' leftovers, old entries, then the longest unused ones.
@@ -233,36 +280,6 @@ class AnchorStore:
         """Let go of the backend."""
         self.backend.close()
 
-    def _entry(self, key: str, *, anchors: EntryStat | None, text: EntryStat | None) -> StoreEntry:
-        try:
-            head = anchors and self.backend.peek(ANCHORS + key, _PEEK_BYTES)
-        except (CorruptEntryError, StoreFormatError):
-            head = None
-        found = anchor_header(head) if head else None
-        num_tokens, num_anchors, fingerprint = found or (None, None, None)
-        return StoreEntry(
-            key=key,
-            anchor_bytes=anchors.nbytes if anchors else 0,
-            text_bytes=text.nbytes if text else 0,
-            last_used_s=max(status.last_used_s for status in (anchors, text) if status),
-            num_tokens=num_tokens,
-            num_anchors=num_anchors,
-            fingerprint=fingerprint,
-        )
-
-    def _error_in(self, name: str) -> str | None:
-        from sac_rag.anchor_cache import AnchorCache
-
-        try:
-            blob = self.backend.peek(name)
-            if blob is not None:
-                (AnchorCache if name.startswith(ANCHORS) else StoredText).from_bytes(blob)
-        except (CorruptEntryError, StoreFormatError) as error:
-            return str(error)
-        return None
-
-    def _count(self, *, hits: int = 0, misses: int = 0, corrupt: int = 0) -> None:
+    def _count(self, *events: str) -> None:
         with self._lock:
-            self._hits += hits
-            self._misses += misses
-            self._corrupt += corrupt
+            self._counts.update(events)

@@ -72,6 +72,22 @@ class ByteStore(Protocol):
         """Remove what killed writers left behind; return how many pieces."""
         ...
 
+    def keep(self, name: str, value: bytes) -> None:
+        """Keep bytes that many entries need to be read; no bound evicts or counts them.
+
+        Args:
+            name: Hex digits, of a hash of the value: whoever keeps it again changes nothing.
+            value: The bytes.
+
+        Raises:
+            StoreWriteError: If they cannot be written.
+        """
+        ...
+
+    def kept(self, name: str) -> bytes | None:
+        """Return what ``keep`` was given, None if nothing was."""
+        ...
+
     def secret(self) -> bytes:
         """Return 32 random bytes, the same ones for as long as the place lives."""
         ...

@@ -4,6 +4,7 @@
 
     format.json     version of the folder, written first
     handle.key      32 random bytes in hex, readable by the owner alone
+    codecs/         what entries of a codec need to be read, by hash: PCA bases
     tmp/            files being written
     3f/3f5c..-KEY   entries, in 256 folders
 
@@ -142,6 +143,24 @@ class DirectoryByteStore:
         """Remove the temporary files of killed writers; return how many."""
         return sweep(self.path, self.path / "tmp")
 
+    def keep(self, name: str, value: bytes) -> None:
+        """Keep bytes that many entries need, as a file that no bound evicts.
+
+        Raises:
+            StoreWriteError: If it cannot be written.
+        """
+        path = self._kept_path(name)
+        if not path.exists():
+            _make_folder(path.parent)
+            write_whole(path, (value,), scratch=_make_folder(self.path / "tmp"))
+
+    def kept(self, name: str) -> bytes | None:
+        """Return what ``keep`` was given, None if nothing was."""
+        try:
+            return self._kept_path(name).read_bytes()
+        except FileNotFoundError:
+            return None
+
     def secret(self) -> bytes:
         """Return the folder's 32 random bytes, made once however many processes ask first.
 
@@ -168,6 +187,9 @@ class DirectoryByteStore:
         # The key is readable in the name; the digest keeps "a" and "A" apart where case does not.
         name = f"{digest[:16]}-{quote(key, safe='', errors='surrogatepass')}"
         return self.path / digest[:2] / (name if len(name) <= _MAX_NAME else digest)
+
+    def _kept_path(self, name: str) -> Path:
+        return self.path / "codecs" / quote(name, safe="")
 
     def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
         for shard in sorted(os.listdir(self.path)):

@@ -28,6 +28,7 @@ class MemoryByteStore:
         self._last: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._nbytes = 0
         self._lock = Lock()
+        self._kept: dict[str, bytes] = {}
         self._secret = secrets.token_bytes(32)
 
     def __repr__(self) -> str:
@@ -87,6 +88,14 @@ class MemoryByteStore:
         """Find nothing to remove: memory dies with its writer."""
         return 0
 
+    def keep(self, name: str, value: bytes) -> None:
+        """Keep bytes that many entries need, beyond the bound."""
+        self._kept[name] = bytes(value)
+
+    def kept(self, name: str) -> bytes | None:
+        """Return what ``keep`` was given, None if nothing was."""
+        return self._kept.get(name)
+
     def secret(self) -> bytes:
         """Return 32 random bytes that live as long as this object."""
         return self._secret
@@ -96,6 +105,7 @@ class MemoryByteStore:
         with self._lock:
             self._first.clear()
             self._last.clear()
+            self._kept.clear()
             self._nbytes = 0
 
     def _queue(self, key: str) -> OrderedDict[str, tuple[bytes, float]]:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from sac_rag.codecs.names import EXACT
 from sac_rag.errors import ConfigError
 from sac_rag.store.anchors import TEXT, AnchorStore
 from sac_rag.store.base import ByteStore
 from sac_rag.store.directory import DirectoryByteStore
 from sac_rag.store.memory import MemoryByteStore
+
+if TYPE_CHECKING:
+    from sac_rag.codecs.base import Codec
 
 
 def open_store(
@@ -18,6 +23,8 @@ def open_store(
     *,
     namespace: str = "default",
     max_bytes: int | None = None,
+    codec: str | Codec = EXACT,
+    min_bits: float | None = None,
 ) -> AnchorStore:
     """Open a store by its address.
 
@@ -27,6 +34,9 @@ def open_store(
         namespace: Whose documents these are.
         max_bytes: Bound on the store; the longest unused anchors go first. None for the default:
             2 GiB in memory, no bound in a folder.
+        codec: How anchors are written, and the coarsest that are served: ``exact``, ``bf16``,
+            ``fp16``, ``int8``, ``int4``, ``pca:FILE``, or a codec; see ``AnchorStore``.
+        min_bits: Serve entries that kept so many bits of each number; 0 for all.
 
     Raises:
         ConfigError: If the address is of a kind that this version does not have.
@@ -34,9 +44,11 @@ def open_store(
         StoreWriteError: If the store cannot be made.
     """
     if isinstance(url, AnchorStore):
-        if namespace not in ("default", url.namespace) or max_bytes is not None:
+        given = max_bytes is not None or min_bits is not None or codec != EXACT
+        if given or namespace not in ("default", url.namespace):
             raise ConfigError(
-                f"{url!r} is open already; give namespace and max_bytes where it is opened"
+                f"{url!r} is open already; give namespace, max_bytes, codec and min_bits where it "
+                "is opened"
             )
         return url
     if url is None:
@@ -45,13 +57,15 @@ def open_store(
     if isinstance(url, Path) or not separator:
         if not str(url).strip():
             raise ConfigError("asked for a store at an empty path; give a folder")
-        return AnchorStore(_folder(Path(url), max_bytes), namespace=namespace)
+        place = _folder(Path(url), max_bytes)
+        return AnchorStore(place, namespace=namespace, codec=codec, min_bits=min_bits)
     if scheme not in _OPENERS:
         raise ConfigError(
             f"asked for a store at {scheme}://; this version has "
             f"{', '.join(f'{name}://' for name in _OPENERS)} and plain paths"
         )
-    return AnchorStore(_OPENERS[scheme](str(url), max_bytes), namespace=namespace)
+    place = _OPENERS[scheme](str(url), max_bytes)
+    return AnchorStore(place, namespace=namespace, codec=codec, min_bits=min_bits)
 
 
 def _open_memory(url: str, max_bytes: int | None) -> ByteStore:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 
+from sac_rag.codecs.names import EXACT
 from sac_rag.errors import CorruptEntryError
 
 
@@ -54,6 +56,8 @@ class StoreEntry:
     """None if they are not there, or cannot be read."""
     fingerprint: str | None
     """Of the compressor; None if the anchors are not there, or cannot be read."""
+    codec: str | None = None
+    """How the anchors are written; None if they are not there, or cannot be read."""
 
     @property
     def nbytes(self) -> int:
@@ -88,6 +92,10 @@ class StoreStats:
     misses: int
     corrupt: int
     """Times that a damaged entry was asked for; none of them was served."""
+    lossy: int = 0
+    """Of the hits, those whose anchors a lossy codec had written."""
+    coarse: int = 0
+    """Of the misses, those where an entry was there that a lossier codec had written."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,16 +109,36 @@ class GCReport:
     """Temporary files of killed writers."""
 
 
-def anchor_header(head: bytes) -> tuple[int, int, str] | None:
-    """Read (tokens, anchors, fingerprint) from the first bytes of anchors, None if not enough.
+@dataclass(frozen=True, kw_only=True)
+class AnchorHead:
+    """What the first bytes of anchors tell."""
+
+    num_tokens: int
+    num_anchors: int
+    fingerprint: str
+    codec: str
+    bits: float
+    """Kept of each number; infinite if nothing was lost."""
+
+
+def anchor_head(head: bytes) -> AnchorHead | None:
+    """Read the first bytes of anchors, unchecked; None if they are not enough.
 
     Args:
-        head: Begins as ``AnchorCache.to_bytes`` does: the length of a JSON header, and it.
+        head: Begins as ``Encoded.to_bytes`` does: the length of a JSON header, and it.
     """
     length = int.from_bytes(head[:8], "little")
     try:
         header = json.loads(head[8 : 8 + length])
         note = json.loads(header["__metadata__"]["sac_rag"])
-        return int(note["num_tokens"]), header["positions"]["shape"][0], str(note["fingerprint"])
+        codec = note.get("codec", {"name": EXACT, "bits": math.inf})
+        exact = "codec" not in note
+        return AnchorHead(
+            num_tokens=int(note["num_tokens"]),
+            num_anchors=header["positions"]["shape"][0] if exact else int(note["num_anchors"]),
+            fingerprint=str(note["fingerprint"]),
+            codec=str(codec["name"]),
+            bits=float(codec["bits"]),
+        )
     except (ValueError, KeyError, TypeError, IndexError):
         return None

@@ -160,3 +160,30 @@ def test_demo_refuses_questions_about_nothing(sac_rag_json, notes):
     code, told = sac_rag_json("demo", "--docs", notes)
     assert (code, told["error"]) == (2, "InputFileError")
     assert "nowhere.md" in told["message"]
+
+
+def test_a_codec_is_used_shown_and_told(sac_rag, sac_rag_json, tiny, notes, tmp_path):
+    where = tmp_path / "store"
+    words = ("compress", notes, "--store", where, *tiny)
+    _, exact = sac_rag_json(*words)
+    assert {row["codec"] for row in exact["documents"]} == {"exact"}
+    # what is exact is written anew, not encoded again
+    _, small = sac_rag_json(*words, "--codec", "int4")
+    assert {row["codec"] for row in small["documents"]} == {"int4"}
+    assert small["total"]["encoded"] == 0
+    assert small["total"]["stored_bytes"] < exact["total"]["stored_bytes"]
+    _, listed = sac_rag_json("store", "ls", where)
+    assert {entry["codec"] for entry in listed["entries"]} == {"int4"}
+    assert "int4" in sac_rag("store", "ls", where).stdout
+    # without a codec stored anchors are taken as they are, and that is said
+    ask = ("ask", "Who?", "--docs", notes, "--store", where, *tiny, "--max-new-tokens", "2")
+    told = sac_rag(*ask)
+    assert "(stored)" in told.stderr
+    assert "3 documents from anchors stored by a lossy codec" in told.stderr
+    # with one they must be as good
+    finer = sac_rag(*ask, "--codec", "int8")
+    assert "(encoded)" in finer.stderr
+    assert "lossy" not in finer.stderr
+    code, refused = sac_rag_json(*words, "--codec", "int5")
+    assert (code, refused["error"]) == (2, "ConfigError")
+    assert "int8, int4, pca:FILE" in refused["message"]
