@@ -16,8 +16,16 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.masking_utils import create_bidirectional_mask
 
 from sac_rag.errors import UnsupportedModelError
+from sac_rag.layer_calls import LayerCall, call
+from sac_rag.layer_steps import (
+    causal_mask,
+    forward,
+    project_anchors,
+    read_anchors,
+    record_anchors,
+)
 from sac_rag.layout import SINK_POSITION
-from sac_rag.rope import STATIC_ROPE_TYPES, rotate_half
+from sac_rag.rope import STATIC_ROPE_TYPES
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 """transformers' model types whose layers the encoder knows how to read."""
@@ -67,6 +75,8 @@ class Backbone:
             )
         self.lock = threading.RLock()
         """Held while the LoRA is switched: one encode or one decode at a time."""
+        self.call_layer: LayerCall = call
+        """How ``encode``, ``last_hidden`` and ``read`` run a layer; see ``layer_calls``."""
 
     @property
     def config(self) -> Any:
@@ -151,21 +161,22 @@ class Backbone:
             Keys and values, (B, L, G, A, K) each.
         """
         with self.lock:
-            rotary = self.decoder.rotary_emb(embeds_BTD, position_ids=positions_BT)
-            recorder = _AnchorRecorder(anchors_BA)
-            hidden_BTD = self._run(
-                self.decoder.layers[:-1],
-                embeds_BTD,
-                self._layer_arguments(embeds_BTD, positions_BT, rotary, attention, mask_BT),
-                recorder,
-            )
+            *layers, last = self.decoder.layers
+            arguments = self._layer_arguments(embeds_BTD, positions_BT, attention, mask_BT)
+            kept = []
+            hidden_BTD = embeds_BTD
+            for layer in layers:
+                hidden_BTD, *pair = self.call_layer(
+                    record_anchors, layer, hidden_BTD, anchors_BA, arguments
+                )
+                kept.append(pair)
             rotary_BAK = [
                 gather_tokens(part.expand(hidden_BTD.shape[0], -1, -1), anchors_BA)
-                for part in rotary
+                for part in arguments["position_embeddings"]
             ]
             anchor_BAD = gather_tokens(hidden_BTD, anchors_BA)
-            last = _project_anchors(self.decoder.layers[-1], anchor_BAD, rotary_BAK)
-        keys, values = zip(*recorder.layers, last, strict=True)
+            kept.append(self.call_layer(project_anchors, last, anchor_BAD, rotary_BAK))
+        keys, values = zip(*kept, strict=True)
         return torch.stack(keys, dim=1), torch.stack(values, dim=1)
 
     def last_hidden(
@@ -179,16 +190,47 @@ class Backbone:
     ) -> Tensor:
         """Run the encoder to its end; give the normed hidden states at some tokens, (B, A, D)."""
         with self.lock:
-            rotary = self.decoder.rotary_emb(embeds_BTD, position_ids=positions_BT)
-            arguments = self._layer_arguments(embeds_BTD, positions_BT, rotary, attention, mask_BT)
-            hidden_BTD = self._run(self.decoder.layers, embeds_BTD, arguments, None)
+            arguments = self._layer_arguments(embeds_BTD, positions_BT, attention, mask_BT)
+            hidden_BTD = embeds_BTD
+            for layer in self.decoder.layers:
+                hidden_BTD = self.call_layer(forward, layer, hidden_BTD, arguments)
             return self.decoder.norm(gather_tokens(hidden_BTD, wanted_BA))
+
+    def read(
+        self, embeds_BPD: Tensor, *, positions_BP: Tensor, mask_BM: Tensor, cache: DynamicCache
+    ) -> Tensor:
+        """Run the frozen decoder behind anchors, which stay as they are; normed states (B, P, D).
+
+        The model's own forward gives the same numbers, but writes to the cache: it cannot be
+        replayed layer by layer.
+
+        Args:
+            embeds_BPD: Embeddings of the prompt.
+            positions_BP: Position ids of the prompt.
+            mask_BM: 1 at anchors and tokens, 0 at padding; covers cache and prompt.
+            cache: Anchors of every layer.
+        """
+        with self.decoding():
+            arguments = {
+                "attention_mask": causal_mask(
+                    self.config, embeds_BPD, mask_BM, positions_BP, cache
+                ),
+                "position_ids": positions_BP,
+                "position_embeddings": self.decoder.rotary_emb(
+                    embeds_BPD, position_ids=positions_BP
+                ),
+            }
+            hidden_BPD = embeds_BPD
+            for layer, kept in zip(self.decoder.layers, cache.layers, strict=True):
+                hidden_BPD = self.call_layer(
+                    read_anchors, layer, hidden_BPD, kept.keys, kept.values, arguments
+                )
+            return self.decoder.norm(hidden_BPD)
 
     def _layer_arguments(
         self,
         embeds_BTD: Tensor,
         positions_BT: Tensor,
-        rotary: Any,
         attention: Attention,
         mask_BT: Tensor | None,
     ) -> dict[str, Any]:
@@ -196,56 +238,14 @@ class Backbone:
         return {
             "attention_mask": mask,
             "position_ids": positions_BT,
-            "position_embeddings": rotary,
+            "position_embeddings": self.decoder.rotary_emb(embeds_BTD, position_ids=positions_BT),
             "is_causal": is_causal,
         }
-
-    @staticmethod
-    def _run(
-        layers: Any, hidden_BTD: Tensor, arguments: dict[str, Any], recorder: _AnchorRecorder | None
-    ) -> Tensor:
-        for layer in layers:
-            hidden_BTD = layer(
-                hidden_BTD, past_key_values=recorder, use_cache=recorder is not None, **arguments
-            )
-        return hidden_BTD
 
 
 def gather_tokens(values_BTD: Tensor, index_BA: Tensor) -> Tensor:
     """Take some tokens of each row, (B, T, D) to (B, A, D)."""
     return values_BTD.gather(1, index_BA[..., None].expand(-1, -1, values_BTD.shape[-1]))
-
-
-class _AnchorRecorder:
-    """Stands where a layer expects its cache; keeps the anchors only, stores nothing else."""
-
-    def __init__(self, anchors_BA: Tensor) -> None:
-        self.anchors_BA = anchors_BA
-        self.layers: list[tuple[Tensor, Tensor]] = []
-
-    def update(
-        self, keys_BGTK: Tensor, values_BGTK: Tensor, layer_idx: int, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        index = self.anchors_BA[:, None, :, None].expand(
-            -1, keys_BGTK.shape[1], -1, keys_BGTK.shape[3]
-        )
-        self.layers.append((keys_BGTK.gather(2, index), values_BGTK.gather(2, index)))
-        return keys_BGTK, values_BGTK
-
-
-def _project_anchors(
-    layer: Any, anchor_BAD: Tensor, rotary_BAK: list[Tensor]
-) -> tuple[Tensor, Tensor]:
-    attention = layer.self_attn
-    normed_BAD = layer.input_layernorm(anchor_BAD)
-    shape = (*normed_BAD.shape[:2], -1, attention.head_dim)
-    keys_BAGK = attention.k_proj(normed_BAD).view(shape)
-    if hasattr(attention, "k_norm"):  # Qwen3
-        keys_BAGK = attention.k_norm(keys_BAGK)
-    cos, sin = (part[:, None] for part in rotary_BAK)
-    keys_BGAK = keys_BAGK.transpose(1, 2)
-    keys_BGAK = keys_BGAK * cos + rotate_half(keys_BGAK) * sin
-    return keys_BGAK, attention.v_proj(normed_BAD).view(shape).transpose(1, 2)
 
 
 def check_supported(model: PreTrainedModel) -> None:

@@ -12,8 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "sac_rag"
 FLOORS = [
     {"errors"},
-    {"config", "tokens", "rope", "layout", "prompts", "settings", "sealed"},
-    {"chunking", "anchor_cache", "ladder"},
+    {"config", "tokens", "rope", "layout", "prompts", "settings", "sealed", "layer_calls"},
+    {"chunking", "anchor_cache", "ladder", "layer_steps"},
     {"codecs"},
     {"selection", "backbone", "store"},
     {"methods", "generation"},
