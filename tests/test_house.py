@@ -12,9 +12,19 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "sac_rag"
 FLOORS = [
     {"errors"},
-    {"config", "tokens", "rope", "layout", "prompts", "settings", "sealed", "layer_calls"},
+    {
+        "config",
+        "tokens",
+        "rope",
+        "layout",
+        "prompts",
+        "settings",
+        "sealed",
+        "layer_calls",
+        "attention",
+    },
     {"chunking", "anchor_cache", "ladder", "layer_steps"},
-    {"codecs"},
+    {"codecs", "encoder"},
     {"selection", "backbone", "store"},
     {"methods", "generation"},
     {"adapter"},
