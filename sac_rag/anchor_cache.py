@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -139,12 +140,15 @@ def join(caches: Sequence[AnchorCache], *, inv_freq: Tensor) -> AnchorCache:
     Raises:
         IncompatibleCacheError: If there are none, or two differ in fingerprint or shape.
     """
-    _check_compatible(caches)
-    moved, start = [], 0
-    for cache in caches:
-        moved.append(cache.relocate(start, inv_freq=inv_freq))
-        start += cache.span
-    return cat(moved)
+    joined = cat(caches)
+    if len(caches) == 1:
+        return joined
+    # All texts and layers in one turn: a text that stays is turned by nothing, bit for bit.
+    starts = [0, *accumulate(cache.span for cache in caches[:-1])]
+    counts = [len(cache) for cache in caches]
+    shift_A = torch.tensor(starts).repeat_interleave(torch.tensor(counts)).to(joined.keys.device)
+    keys = relocate_keys(joined.keys, shift_A=shift_A, inv_freq=inv_freq)
+    return replace(joined, keys=keys, positions=joined.positions + shift_A)
 
 
 def _check_compatible(caches: Sequence[AnchorCache]) -> None:
