@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sac_rag.errors import IncompatibleCacheError, StoreFormatError
 from sac_rag.rope import relocate_keys
-from sac_rag.sealed import read_note, read_tensors, seal
+from sac_rag.sealed import Buffer, read_note, read_tensors, seal
 
 FORMAT_VERSION = 1
 """Of the bytes that ``AnchorCache.to_bytes`` writes, and part of every fingerprint."""
@@ -89,8 +89,8 @@ class AnchorCache:
         return seal(tensors, note)
 
     @classmethod
-    def from_bytes(cls, blob: bytes) -> AnchorCache:
-        """Read what ``to_bytes`` wrote, bit for bit.
+    def from_bytes(cls, blob: Buffer) -> AnchorCache:
+        """Read what ``to_bytes`` wrote, bit for bit; from a buffer that is not ``bytes``, in place.
 
         Raises:
             CorruptEntryError: If a single byte differs from what was written.

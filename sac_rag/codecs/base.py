@@ -16,7 +16,7 @@ from torch import Tensor
 from sac_rag.anchor_cache import FORMAT_VERSION, AnchorCache
 from sac_rag.codecs.names import EXACT
 from sac_rag.errors import ConfigError, StoreFormatError
-from sac_rag.sealed import read_note, read_tensors, seal
+from sac_rag.sealed import Buffer, read_note, read_tensors, seal
 
 CODEC_VERSION = 2
 """Format version of bytes that a codec wrote. Those of ``exact`` stay version 1, which every
@@ -63,7 +63,7 @@ class Encoded:
         return seal(self.tensors, note)
 
     @classmethod
-    def from_bytes(cls, blob: bytes) -> Encoded:
+    def from_bytes(cls, blob: Buffer) -> Encoded:
         """Read what ``to_bytes`` or ``AnchorCache.to_bytes`` wrote.
 
         Raises:
