@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sac_rag.errors import IncompatibleCacheError, StoreFormatError
-from sac_rag.rope import relocate_keys
+from sac_rag.rope import relocate_keys, relocate_keys_
 from sac_rag.sealed import Buffer, read_note, read_tensors, seal
 
 FORMAT_VERSION = 1
@@ -147,7 +147,8 @@ def join(caches: Sequence[AnchorCache], *, inv_freq: Tensor) -> AnchorCache:
     starts = [0, *accumulate(cache.span for cache in caches[:-1])]
     counts = [len(cache) for cache in caches]
     shift_A = torch.tensor(starts).repeat_interleave(torch.tensor(counts)).to(joined.keys.device)
-    keys = relocate_keys(joined.keys, shift_A=shift_A, inv_freq=inv_freq)
+    move = relocate_keys if joined.keys.requires_grad else relocate_keys_
+    keys = move(joined.keys, shift_A=shift_A, inv_freq=inv_freq)
     return replace(joined, keys=keys, positions=joined.positions + shift_A)
 
 

@@ -63,14 +63,14 @@ class Encoded:
         return seal(self.tensors, note)
 
     @classmethod
-    def from_bytes(cls, blob: Buffer) -> Encoded:
-        """Read what ``to_bytes`` or ``AnchorCache.to_bytes`` wrote.
+    def from_bytes(cls, blob: Buffer, *, checked: bool = False) -> Encoded:
+        """Read what ``to_bytes`` or ``AnchorCache.to_bytes`` wrote; see ``read_note``.
 
         Raises:
             CorruptEntryError: If a single byte differs from what was written.
             StoreFormatError: If another format version wrote it.
         """
-        note = read_note(blob)
+        note = read_note(blob, checked=checked)
         about = dict(note.get("codec", {"name": EXACT, "bits": math.inf}))
         wanted = CODEC_VERSION if "codec" in note else FORMAT_VERSION
         if note["format_version"] != wanted:

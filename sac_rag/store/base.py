@@ -101,6 +101,9 @@ class ByteStore(Protocol):
 class Viewable(Protocol):
     """A place that can show a value where it lies. Others are asked with ``mget``."""
 
+    checks_views: bool
+    """Whether ``view`` compares every byte with a checksum."""
+
     def view(self, key: str) -> memoryview | None:
         """Return a key's value without copying it, None where there is none; counts as a use.
 

@@ -52,6 +52,8 @@ class DirectoryByteStore:
         StoreWriteError: If it cannot be made.
     """
 
+    checks_views = True
+
     def __init__(
         self, path: str | Path, *, max_bytes: int | None = None, evict_last: str = ""
     ) -> None:

@@ -19,6 +19,8 @@ class MemoryByteStore:
         evict_last: Keys that begin so are dropped only when nothing else is left.
     """
 
+    checks_views = False
+
     def __init__(self, max_bytes: int = 2 * 2**30, *, evict_last: str = "") -> None:
         check_bound(max_bytes)
         self._max_bytes = max_bytes
