@@ -20,6 +20,7 @@ from sac_rag.errors import UnsupportedModelError
 from sac_rag.layer_calls import LayerCall, call
 from sac_rag.layer_steps import causal_mask, read_anchors
 from sac_rag.layout import SINK_POSITION
+from sac_rag.merging import MergedLora
 from sac_rag.rope import STATIC_ROPE_TYPES
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
@@ -49,6 +50,7 @@ class Backbone:
             )
         self.lock = threading.RLock()
         """Held while the LoRA is switched: one encode or one decode at a time."""
+        self._merged: MergedLora | None = None
         self.call_layer: LayerCall = call
         """How ``encode``, ``last_hidden`` and ``read`` run a layer; see ``layer_calls``."""
         self.run_encoder: EncoderPass = run_encoder
@@ -96,8 +98,37 @@ class Backbone:
     @contextmanager
     def decoding(self) -> Iterator[None]:
         """Switch the LoRA off: inside, the model is the frozen base model."""
-        with self.lock, self.model.disable_adapter() if _is_peft(self.model) else nullcontext():
-            yield
+        with self.lock:
+            if self._merged is not None:
+                frozen = self._merged.outside()
+            else:
+                frozen = self.model.disable_adapter() if _is_peft(self.model) else nullcontext()
+            with frozen:
+                yield
+
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """Encode with the LoRA added into the weights; behind, they are as they were, bit for bit.
+
+        For bulk encoding: it saves the LoRA's own products, and costs a second copy of the weights
+        it is on. Its anchors differ from others by rounding (``merging`` says how much), and so it
+        is never done unasked: what the store holds must not depend on how much was encoded along.
+
+        Raises:
+            UnsupportedModelError: If there is no plain LoRA to merge.
+        """
+        with self.lock:
+            if not _is_peft(self.model):
+                raise UnsupportedModelError(
+                    "asked to merge a LoRA, and this model carries none; encode without merging"
+                )
+            merged = MergedLora(self.model)
+            with merged.inside():
+                self._merged = merged
+                try:
+                    yield
+                finally:
+                    self._merged = None
 
     def first_key_value(self, token_id: int) -> tuple[Tensor, Tensor]:
         """Read one token at position 0 with the LoRA off: a sink, (L, G, 1, K) each."""
