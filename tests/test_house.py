@@ -20,6 +20,7 @@ FLOORS = [
         "prompts",
         "settings",
         "sealed",
+        "merging",
         "layer_calls",
         "attention",
     },
