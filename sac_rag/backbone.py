@@ -20,7 +20,7 @@ from sac_rag.errors import UnsupportedModelError
 from sac_rag.layer_calls import LayerCall, call
 from sac_rag.layer_steps import causal_mask, read_anchors
 from sac_rag.layout import SINK_POSITION
-from sac_rag.merging import MergedLora
+from sac_rag.lora import MergedLora, lora_off
 from sac_rag.rope import STATIC_ROPE_TYPES
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
@@ -102,7 +102,7 @@ class Backbone:
             if self._merged is not None:
                 frozen = self._merged.outside()
             else:
-                frozen = self.model.disable_adapter() if _is_peft(self.model) else nullcontext()
+                frozen = lora_off(self.model) if _is_peft(self.model) else nullcontext()
             with frozen:
                 yield
 
@@ -111,7 +111,7 @@ class Backbone:
         """Encode with the LoRA added into the weights; behind, they are as they were, bit for bit.
 
         For bulk encoding: it saves the LoRA's own products, and costs a second copy of the weights
-        it is on. Its anchors differ from others by rounding (``merging`` says how much), and so it
+        it is on. Its anchors differ from others by rounding (``lora`` says how much), and so it
         is never done unasked: what the store holds must not depend on how much was encoded along.
 
         Raises:

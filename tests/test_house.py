@@ -20,7 +20,7 @@ FLOORS = [
         "prompts",
         "settings",
         "sealed",
-        "merging",
+        "lora",
         "layer_calls",
         "attention",
     },

@@ -18,6 +18,7 @@ from sac_rag.backbone import Backbone
 from sac_rag.errors import GenerationCancelledError
 from sac_rag.generation.assemble import Prompt, lay_out
 from sac_rag.generation.cache import StandingCache
+from sac_rag.generation.grouped import grouped_attention
 from sac_rag.generation.params import GenerationParams
 from sac_rag.generation.text import TextStream
 from sac_rag.tokens import Tokens
@@ -108,7 +109,7 @@ def complete(
     """
     streams = [TextStream(tokens, stop=params.stop) for _ in prompts]
     watcher = _Watcher(streams, on_text, cancel)
-    with backbone.decoding(), _seeded(params.seed):
+    with backbone.decoding(), grouped_attention(backbone), _seeded(params.seed):
         if cancel is not None and cancel.is_set():
             raise GenerationCancelledError("the caller stopped this generation before it began")
         began = time.perf_counter()

@@ -57,6 +57,17 @@ def test_decoding_inside_is_the_frozen_model(adapter):
     assert torch.equal(encoded[0][0].keys, encoded[1][0].keys)
 
 
+@torch.no_grad()
+def test_decoding_within_decoding_stays_frozen(adapter):
+    ids = torch.arange(6, 40)[None]
+    plain = tiny_model()(input_ids=ids).logits
+    with adapter.backbone.decoding():
+        with adapter.backbone.decoding():
+            pass
+        assert torch.equal(adapter.backbone.causal_lm(input_ids=ids).logits, plain)
+    assert not torch.equal(adapter.backbone.causal_lm(input_ids=ids).logits, plain)
+
+
 def test_without_a_lora_there_is_nothing_to_merge():
     plain = Adapter.plain(tiny_model())
     with pytest.raises(UnsupportedModelError, match="carries none"), plain.backbone.merged():

@@ -1,7 +1,9 @@
-"""The LoRA added into the weights for a while, and taken out again to the last bit.
+"""The LoRA for a while switched off, or added into the weights and taken out to the last bit.
 
-peft's own ``merge_adapter`` subtracts what it added, which leaves the frozen weights rounded, and
-every answer of the decoder with them. Here the weights are set aside and put back.
+peft's own ``disable_adapter`` first takes stock of the whole model, which takes longer than to
+answer from a small one; its ``merge_adapter`` subtracts what it added, which
+leaves the frozen weights rounded, and every answer of the decoder with them. Here the weights are
+set aside and put back.
 
 Merged anchors are another rounding of the same numbers, and carry the same fingerprint. Measured on
 4 layers of random weights, width 1,024, LoRA of rank 128 on queries and values, one CPU thread:
@@ -19,9 +21,25 @@ from typing import Any
 import torch
 from peft.tuners.lora import Linear
 from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import Tensor
 
 from sac_rag.errors import UnsupportedModelError
+
+
+@contextmanager
+def lora_off(model: Any) -> Iterator[None]:
+    """Switch a ``PeftModel``'s adapter off; behind, what was on is on again."""
+    kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
+    parts = [part for part in model.modules() if isinstance(part, kinds)]
+    on = [part for part in parts if not part.disable_adapters]
+    for part in on:
+        part.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for part in on:
+            part.enable_adapters(True)
 
 
 class MergedLora:
@@ -43,20 +61,15 @@ class MergedLora:
                     f"asked to merge the LoRA of a {type(part).__name__}: only plain LoRA on "
                     "linear layers can be added into the weights; encode without merging"
                 )
+        self._model = model
         self._parts = parts
         self._other = [_with_lora(part) for part in parts]
 
     @contextmanager
     def inside(self) -> Iterator[None]:
         """Let the weights hold the LoRA; behind, all is as it was."""
-        for part in self._parts:
-            part.enable_adapters(False)
-        try:
-            with self._exchanged():
-                yield
-        finally:
-            for part in self._parts:
-                part.enable_adapters(True)
+        with lora_off(self._model), self._exchanged():
+            yield
 
     def outside(self) -> Any:
         """Put the frozen weights back while something decodes within ``inside``."""
