@@ -26,7 +26,7 @@ FLOORS = [
     },
     {"chunking", "anchor_cache", "ladder", "layer_steps"},
     {"codecs", "encoder"},
-    {"selection", "backbone", "store"},
+    {"selection", "backbone", "store", "compiled"},
     {"methods", "generation"},
     {"adapter"},
     {"handles"},
