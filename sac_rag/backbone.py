@@ -211,7 +211,8 @@ class Backbone:
                 ),
             }
             hidden_BPD = embeds_BPD
-            for layer, kept in zip(self.decoder.layers, cache.layers, strict=True):
+            stacked: list[Any] = list(cache.layers)
+            for layer, kept in zip(self.decoder.layers, stacked, strict=True):
                 hidden_BPD = self.call_layer(
                     read_anchors, layer, hidden_BPD, kept.keys, kept.values, arguments
                 )

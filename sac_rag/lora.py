@@ -54,7 +54,7 @@ class MergedLora:
 
     @torch.no_grad()
     def __init__(self, model: Any) -> None:
-        parts = [part for part in model.modules() if isinstance(part, BaseTunerLayer)]
+        parts: list[Any] = [part for part in model.modules() if isinstance(part, BaseTunerLayer)]
         for part in parts:
             if not isinstance(part, Linear) or any(getattr(part, "use_dora", {}).values()):
                 raise UnsupportedModelError(
@@ -89,9 +89,9 @@ class MergedLora:
             weight.data, self._other[index] = self._other[index], weight.data
 
 
-def _with_lora(part: Linear) -> Tensor:
+def _with_lora(part: Any) -> Tensor:
     """Add in float32, so that the sum is rounded once."""
-    weight: Tensor = part.get_base_layer().weight  # type: ignore[assignment]
+    weight: Tensor = part.get_base_layer().weight
     merged = weight.detach().float()
     for name in part.active_adapters:
         merged = merged + part.get_delta_weight(name).float()

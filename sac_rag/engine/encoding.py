@@ -103,7 +103,7 @@ class Encoder:
         left = Counter(owners)
         documents = {one.key: _Document(missing=one) for one in missing}
         made: dict[str, Future[Compressed]] = {}
-        with _writing(self._adapter.backbone.device) as submit:
+        with _writing(self._adapter.backbone.device) as writer:
             for done in self.batches.run(chunks, cancel=cancel):
                 per_token = done.seconds / sum(len(chunks[index]) for index in done.indices)
                 for index, cache in zip(done.indices, done.caches, strict=True):
@@ -116,7 +116,7 @@ class Encoder:
                         whole = documents.pop(key)
                         cache = cat([part for _, part in sorted(whole.parts, key=_start)])
                         host = copy_out(cache) if self._store.codec == EXACT else lambda c=cache: c
-                        made[key] = submit(self._keep, whole, cache, host)
+                        made[key] = writer.submit(self._keep, whole, cache, host)
         return {one.key: made[one.key].result() for one in missing}
 
     def _compress(self, chunks: list[Chunk]) -> list[AnchorCache]:
@@ -158,10 +158,10 @@ class _AtOnce(Executor):
 
 
 @contextmanager
-def _writing(device: torch.device) -> Iterator[Callable[..., Future[Compressed]]]:
+def _writing(device: torch.device) -> Iterator[Executor]:
     """Write beside a GPU's work in a thread; a CPU has no time beside its own."""
     with ThreadPoolExecutor(1) if device.type == "cuda" else _AtOnce() as writer:
-        yield writer.submit
+        yield writer
 
 
 def copy_out(cache: AnchorCache) -> Callable[[], AnchorCache]:

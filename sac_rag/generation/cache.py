@@ -115,7 +115,7 @@ def stack_anchors(
                 block[:, index, :, begin:width] = getattr(row, kind)
     pairs = zip(keys, values, strict=True)
     if room:
-        cache.layers = [RoomyLayer(*pair, filled=width) for pair in pairs]
+        cache.layers[:] = [RoomyLayer(*pair, filled=width) for pair in pairs]
         return cache
     for layer, pair in enumerate(pairs):
         cache.update(*pair, layer)
