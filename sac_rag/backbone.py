@@ -211,8 +211,8 @@ class Backbone:
                 ),
             }
             hidden_BPD = embeds_BPD
-            stacked: list[Any] = list(cache.layers)
-            for layer, kept in zip(self.decoder.layers, stacked, strict=True):
+            anchors: Any = cache.layers
+            for layer, kept in zip(self.decoder.layers, anchors, strict=True):
                 hidden_BPD = self.call_layer(
                     read_anchors, layer, hidden_BPD, kept.keys, kept.values, arguments
                 )

@@ -137,7 +137,8 @@ class _EveryToken:
     def update(
         self, keys_BGAK: Tensor, values_BGAK: Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        self.own = keys_BGAK, values_BGAK
+        # no view: FSDP hooks its backward on what is given
+        self.own = keys_BGAK, values_BGAK.contiguous()
         return self.keys_BGTK, self.values_BGTK
 
 

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, Qwen2Config, Qwen3Config
 from sac_rag.attention import ATTENTION
 from sac_rag.chunking import Chunk, split_chunks
 from sac_rag.encoder import plan_pass, run_encoder, run_to_end
-from sac_rag.layer_calls import call
+from sac_rag.layer_calls import call, call_replayed
 from tests.test_backbone import SMALL
 from tests.tiny import tiny_adapter, tiny_model
 
@@ -79,15 +79,16 @@ def test_eager_attention_sees_what_sdpa_sees(backbone, attention):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("way", [call, call_replayed])
 @pytest.mark.parametrize("attention", ATTENTION)
-def test_gradients_of_short_layers_are_those_of_whole_ones(backbone, attention):
+def test_gradients_of_short_layers_are_those_of_whole_ones(backbone, attention, way):
     trained = [weight for name, weight in backbone.model.named_parameters() if "lora_" in name]
     for weight in trained:
         weight.requires_grad_(True)
     embeds_BTD, plan = planned(backbone, attention=attention, lengths=(60, 33))
     gradients = []
-    for chosen in (plan, replace(plan, alone=None)):
-        keys, values = run_encoder(backbone.decoder.layers, embeds_BTD, chosen, call)
+    for chosen, how in ((plan, way), (replace(plan, alone=None), call)):
+        keys, values = run_encoder(backbone.decoder.layers, embeds_BTD, chosen, how)
         loss = keys.square().mean() + values.square().mean()
         gradients.append(torch.autograd.grad(loss, [embeds_BTD, *trained], allow_unused=True))
     reached = 0
