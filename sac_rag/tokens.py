@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from sac_rag.errors import InvalidTextError
+
+_TOKENIZING = threading.Lock()
+"""Held while text becomes ids: whether special tokens are parsed is a switch on the tokenizer, set
+by each call, so that a call in another thread would be read by this one's setting."""
 
 
 class Tokens:
@@ -41,14 +46,21 @@ class Tokens:
             InvalidTextError: If the text holds lone surrogates, i.e. is not valid Unicode.
         """
         check_text(text)
-        return self.tokenizer(
-            text, add_special_tokens=False, split_special_tokens=True, verbose=False
-        )["input_ids"]  # type: ignore[return-value]
+        return self._ids(text, split_special_tokens=True)
 
     def encode_template(self, text: str) -> list[int]:
         """Turn a rendered chat template into ids; its special tokens count as such."""
         check_text(text)
-        return self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]  # type: ignore[return-value]
+        return self._ids(text, split_special_tokens=False)
+
+    def _ids(self, text: str, *, split_special_tokens: bool) -> list[int]:
+        with _TOKENIZING:
+            return self.tokenizer(
+                text,
+                add_special_tokens=False,
+                split_special_tokens=split_special_tokens,
+                verbose=False,
+            )["input_ids"]  # type: ignore[return-value]
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Turn ids into text; special tokens leave no trace, spaces stay as they are."""
