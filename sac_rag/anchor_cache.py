@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
 
 from sac_rag.errors import IncompatibleCacheError, StoreFormatError
-from sac_rag.rope import relocate_keys
-from sac_rag.sealed import read_note, read_tensors, seal
+from sac_rag.rope import relocate_keys, relocate_keys_
+from sac_rag.sealed import Buffer, read_note, read_tensors, seal
 
 FORMAT_VERSION = 1
 """Of the bytes that ``AnchorCache.to_bytes`` writes, and part of every fingerprint."""
@@ -88,8 +89,8 @@ class AnchorCache:
         return seal(tensors, note)
 
     @classmethod
-    def from_bytes(cls, blob: bytes) -> AnchorCache:
-        """Read what ``to_bytes`` wrote, bit for bit.
+    def from_bytes(cls, blob: Buffer) -> AnchorCache:
+        """Read what ``to_bytes`` wrote, bit for bit; from a buffer that is not ``bytes``, in place.
 
         Raises:
             CorruptEntryError: If a single byte differs from what was written.
@@ -139,12 +140,16 @@ def join(caches: Sequence[AnchorCache], *, inv_freq: Tensor) -> AnchorCache:
     Raises:
         IncompatibleCacheError: If there are none, or two differ in fingerprint or shape.
     """
-    _check_compatible(caches)
-    moved, start = [], 0
-    for cache in caches:
-        moved.append(cache.relocate(start, inv_freq=inv_freq))
-        start += cache.span
-    return cat(moved)
+    joined = cat(caches)
+    if len(caches) == 1:
+        return joined
+    # All texts and layers in one turn: a text that stays is turned by nothing, bit for bit.
+    starts = [0, *accumulate(cache.span for cache in caches[:-1])]
+    counts = [len(cache) for cache in caches]
+    shift_A = torch.tensor(starts).repeat_interleave(torch.tensor(counts)).to(joined.keys.device)
+    move = relocate_keys if joined.keys.requires_grad else relocate_keys_
+    keys = move(joined.keys, shift_A=shift_A, inv_freq=inv_freq)
+    return replace(joined, keys=keys, positions=joined.positions + shift_A)
 
 
 def _check_compatible(caches: Sequence[AnchorCache]) -> None:

@@ -6,50 +6,25 @@ Shapes: B batch, T tokens, A anchors, L layers, G key/value heads, K head dim, D
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
-from transformers.masking_utils import create_bidirectional_mask
 
+from sac_rag.attention import Attention
+from sac_rag.encoder import EncoderPass, Plan, plan_pass, run_encoder, run_to_end
 from sac_rag.errors import UnsupportedModelError
 from sac_rag.layer_calls import LayerCall, call
-from sac_rag.layer_steps import (
-    causal_mask,
-    forward,
-    project_anchors,
-    read_anchors,
-    record_anchors,
-)
+from sac_rag.layer_steps import causal_mask, forward, read_anchors
 from sac_rag.layout import SINK_POSITION
+from sac_rag.lora import MergedLora, lora_off
 from sac_rag.rope import STATIC_ROPE_TYPES
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 """transformers' model types whose layers the encoder knows how to read."""
-
-Attention = Callable[[Any, Tensor, Tensor | None], tuple[Tensor | None, bool]]
-"""From (config, embeds_BTD, mask_BT) to the layers' (attention mask, is_causal)."""
-
-
-def bidirectional(
-    config: Any, embeds_BTD: Tensor, mask_BT: Tensor | None
-) -> tuple[Tensor | None, bool]:
-    """Let every token see every other of its chunk: the paper's encoder."""
-    mask = create_bidirectional_mask(
-        config=config, inputs_embeds=embeds_BTD, attention_mask=mask_BT
-    )
-    return mask, False  # type: ignore[return-value]
-
-
-def causal(config: Any, embeds_BTD: Tensor, mask_BT: Tensor | None) -> tuple[Tensor | None, bool]:
-    """Let a token see those before it; padding on the right is then never seen."""
-    return None, True
-
-
-ATTENTION: dict[str, Attention] = {"bidirectional": bidirectional, "causal": causal}
 
 
 class Backbone:
@@ -75,8 +50,11 @@ class Backbone:
             )
         self.lock = threading.RLock()
         """Held while the LoRA is switched: one encode or one decode at a time."""
+        self._merged: MergedLora | None = None
         self.call_layer: LayerCall = call
         """How ``encode``, ``last_hidden`` and ``read`` run a layer; see ``layer_calls``."""
+        self.run_encoder: EncoderPass = run_encoder
+        """How ``encode`` runs all layers; see ``encoder``, and ``compiled`` for another."""
 
     @property
     def config(self) -> Any:
@@ -120,8 +98,37 @@ class Backbone:
     @contextmanager
     def decoding(self) -> Iterator[None]:
         """Switch the LoRA off: inside, the model is the frozen base model."""
-        with self.lock, self.model.disable_adapter() if _is_peft(self.model) else nullcontext():
-            yield
+        with self.lock:
+            if self._merged is not None:
+                frozen = self._merged.outside()
+            else:
+                frozen = lora_off(self.model) if _is_peft(self.model) else nullcontext()
+            with frozen:
+                yield
+
+    @contextmanager
+    def merged(self) -> Iterator[None]:
+        """Encode with the LoRA added into the weights; behind, they are as they were, bit for bit.
+
+        For bulk encoding: it saves the LoRA's own products, and costs a second copy of the weights
+        it is on. Its anchors differ from others by rounding (``lora`` says how much), and so it
+        is never done unasked: what the store holds must not depend on how much was encoded along.
+
+        Raises:
+            UnsupportedModelError: If there is no plain LoRA to merge.
+        """
+        with self.lock:
+            if not _is_peft(self.model):
+                raise UnsupportedModelError(
+                    "asked to merge a LoRA, and this model carries none; encode without merging"
+                )
+            merged = MergedLora(self.model)
+            with merged.inside():
+                self._merged = merged
+                try:
+                    yield
+                finally:
+                    self._merged = None
 
     def first_key_value(self, token_id: int) -> tuple[Tensor, Tensor]:
         """Read one token at position 0 with the LoRA off: a sink, (L, G, 1, K) each."""
@@ -148,36 +155,21 @@ class Backbone:
     ) -> tuple[Tensor, Tensor]:
         """Run the encoder and keep the anchors' keys and values of every layer.
 
-        No LM head runs, and of the last layer only norm and projections at the anchors.
+        No LM head runs, and of the last two layers only what the anchors need; see ``encoder``.
 
         Args:
             embeds_BTD: Token embeddings, anchor marks added.
             positions_BT: Position ids.
             anchors_BA: Local indices of the anchors.
-            attention: Who sees whom, see ``ATTENTION``.
+            attention: Who sees whom, see ``sac_rag.attention``.
             mask_BT: True at tokens, False at padding (on the right); None if there is none.
 
         Returns:
             Keys and values, (B, L, G, A, K) each.
         """
         with self.lock:
-            *layers, last = self.decoder.layers
-            arguments = self._layer_arguments(embeds_BTD, positions_BT, attention, mask_BT)
-            kept = []
-            hidden_BTD = embeds_BTD
-            for layer in layers:
-                hidden_BTD, *pair = self.call_layer(
-                    record_anchors, layer, hidden_BTD, anchors_BA, arguments
-                )
-                kept.append(pair)
-            rotary_BAK = [
-                gather_tokens(part.expand(hidden_BTD.shape[0], -1, -1), anchors_BA)
-                for part in arguments["position_embeddings"]
-            ]
-            anchor_BAD = gather_tokens(hidden_BTD, anchors_BA)
-            kept.append(self.call_layer(project_anchors, last, anchor_BAD, rotary_BAK))
-        keys, values = zip(*kept, strict=True)
-        return torch.stack(keys, dim=1), torch.stack(values, dim=1)
+            plan = self._plan(embeds_BTD, positions_BT, anchors_BA, attention, mask_BT)
+            return self.run_encoder(self.decoder.layers, embeds_BTD, plan, self.call_layer)
 
     def last_hidden(
         self,
@@ -190,11 +182,9 @@ class Backbone:
     ) -> Tensor:
         """Run the encoder to its end; give the normed hidden states at some tokens, (B, A, D)."""
         with self.lock:
-            arguments = self._layer_arguments(embeds_BTD, positions_BT, attention, mask_BT)
-            hidden_BTD = embeds_BTD
-            for layer in self.decoder.layers:
-                hidden_BTD = self.call_layer(forward, layer, hidden_BTD, arguments)
-            return self.decoder.norm(gather_tokens(hidden_BTD, wanted_BA))
+            plan = self._plan(embeds_BTD, positions_BT, wanted_BA, attention, mask_BT)
+            hidden_BAD = run_to_end(self.decoder.layers, embeds_BTD, plan, self.call_layer)
+            return self.decoder.norm(hidden_BAD)
 
     def read(
         self, embeds_BPD: Tensor, *, positions_BP: Tensor, mask_BM: Tensor, cache: DynamicCache
@@ -231,25 +221,22 @@ class Backbone:
                 )
             return self.decoder.norm(hidden_BPD)
 
-    def _layer_arguments(
+    def _plan(
         self,
         embeds_BTD: Tensor,
         positions_BT: Tensor,
+        anchors_BA: Tensor,
         attention: Attention,
         mask_BT: Tensor | None,
-    ) -> dict[str, Any]:
-        mask, is_causal = attention(self.config, embeds_BTD, mask_BT)
-        return {
-            "attention_mask": mask,
-            "position_ids": positions_BT,
-            "position_embeddings": self.decoder.rotary_emb(embeds_BTD, position_ids=positions_BT),
-            "is_causal": is_causal,
-        }
-
-
-def gather_tokens(values_BTD: Tensor, index_BA: Tensor) -> Tensor:
-    """Take some tokens of each row, (B, T, D) to (B, A, D)."""
-    return values_BTD.gather(1, index_BA[..., None].expand(-1, -1, values_BTD.shape[-1]))
+    ) -> Plan:
+        return plan_pass(
+            self.config,
+            embeds_BTD,
+            rotary=self.decoder.rotary_emb(embeds_BTD, position_ids=positions_BT),
+            anchors_BA=anchors_BA,
+            attention=attention,
+            mask_BT=mask_BT,
+        )
 
 
 def check_supported(model: PreTrainedModel) -> None:

@@ -18,7 +18,7 @@ class CompressConfig:
     selector: str = "uniform"
     """A name in ``sac_rag.selection.SELECTORS``, or ``importance``: the tokens that score best."""
     attention: str = "bidirectional"
-    """A name in ``sac_rag.backbone.ATTENTION``."""
+    """A name in ``sac_rag.attention.ATTENTION``."""
     anchor_embedding: str = "slot"
     """``slot``: a vector per anchor slot (released code); ``shared``: one (paper); ``none``."""
     ratios: tuple[int, ...] = field(default=(), metadata={"later": True})

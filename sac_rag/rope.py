@@ -31,10 +31,36 @@ def relocate_keys(keys_LGAK: Tensor, *, shift_A: Tensor | int, inv_freq: Tensor)
         shift_A: Distance to move, in tokens, one for all or one per anchor; negative moves back.
         inv_freq: The model's own ``rotary_emb.inv_freq``, (K / 2,), in radians per token.
     """
-    device = keys_LGAK.device
-    shift = torch.as_tensor(shift_A, device=device, dtype=torch.float64).reshape(-1, 1)
+    cos, sin = _angles(keys_LGAK, shift_A, inv_freq)
+    return torch.cat(_turn(keys_LGAK, cos, sin), dim=-1).to(keys_LGAK.dtype)
+
+
+def relocate_keys_(keys_LGAK: Tensor, *, shift_A: Tensor | int, inv_freq: Tensor) -> Tensor:
+    """Do what ``relocate_keys`` does, in place and to the same bits, where no gradient flows.
+
+    Layer by layer: what is worked on stays near the processor, and no new memory is touched.
+    """
+    cos, sin = _angles(keys_LGAK, shift_A, inv_freq)
+    for keys_GAK in keys_LGAK:
+        front, back = keys_GAK.chunk(2, dim=-1)
+        turned = _turn(keys_GAK, cos, sin)
+        front.copy_(turned[0])
+        back.copy_(turned[1])
+    return keys_LGAK
+
+
+def _angles(keys: Tensor, shift_A: Tensor | int, inv_freq: Tensor) -> tuple[Tensor, Tensor]:
+    """Give cosines and sines, (A or 1, K / 2), in float32."""
+    shift = torch.as_tensor(shift_A, device=keys.device, dtype=torch.float64).reshape(-1, 1)
     # the angle in float64: at 50,000 tokens float32 has lost its third digit, bfloat16 all of them
-    angle_AK = (shift * inv_freq.to(device=device, dtype=torch.float64)).repeat(1, 2)
-    cos, sin = angle_AK.cos().float(), angle_AK.sin().float()
-    keys = keys_LGAK.float()
-    return (keys * cos + rotate_half(keys) * sin).to(keys_LGAK.dtype)
+    angle = shift * inv_freq.to(device=keys.device, dtype=torch.float64)
+    return angle.cos().float(), angle.sin().float()
+
+
+def _turn(keys: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the two halves of turned keys, in float32."""
+    front, back = keys.float().chunk(2, dim=-1)
+    return (
+        torch.addcmul(front * cos, back, sin, value=-1),
+        torch.addcmul(back * cos, front, sin),
+    )

@@ -12,9 +12,14 @@ os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import pytest
 import torch
+from hypothesis import settings
 
 from sac_rag import SACEngine
 from tests.tiny import write_tiny
+
+# no time is asserted: a busy machine may be slow
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

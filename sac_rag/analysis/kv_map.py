@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sac_rag.backbone import Backbone, causal
+from sac_rag.attention import causal
+from sac_rag.backbone import Backbone
 from sac_rag.chunking import Chunk
 from sac_rag.errors import ConfigError, MissingDependencyError
 from sac_rag.layout import context_positions

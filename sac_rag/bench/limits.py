@@ -47,23 +47,27 @@ def _best(run: Any, amount: float, subject: Subject, seconds: float) -> float:
 
 
 def encode_operations(subject: Subject, lengths: Sequence[int]) -> float:
-    """Count what our encoder has to do for documents: all layers but the last, and there K and V.
+    """Count what our encoder has to do for documents.
+
+    That is all layers but the last two; of the one before the last keys and values everywhere, and
+    the rest at the anchors; of the last keys and values at the anchors.
 
     Args:
         subject: Model and LoRA.
         lengths: Tokens of each document.
     """
     backbone, compress = subject.backbone, subject.loaded.adapter.config.compress
-    *inner, last = backbone.decoder.layers
-    keys_values = _linear(last.self_attn.k_proj) + _linear(last.self_attn.v_proj)
+    *inner, narrow, last = backbone.decoder.layers
     total = 0.0
     for length in lengths:
         for start in range(0, length, compress.chunk_size):
             tokens = min(compress.chunk_size, length - start)
-            pairs = tokens * tokens
+            anchors = num_anchors(tokens, compress.ratio)
             total += sum(2.0 * tokens * _linear(one) for one in inner)
-            total += len(inner) * _attention(backbone, pairs)
-            total += 2.0 * num_anchors(tokens, compress.ratio) * keys_values
+            total += len(inner) * _attention(backbone, tokens * tokens)
+            total += 2.0 * tokens * _keys_values(narrow) + 2.0 * anchors * _linear(narrow)
+            total += _attention(backbone, anchors * tokens)
+            total += 2.0 * anchors * _keys_values(last)
     return total
 
 
@@ -79,6 +83,10 @@ def weight_bytes(backbone: Backbone) -> int:
     numbers = sum(_linear(one, lora=False) for one in backbone.decoder.layers)
     head = backbone.causal_lm.get_output_embeddings()
     return (numbers + head.weight.numel()) * backbone.dtype.itemsize  # type: ignore[union-attr]
+
+
+def _keys_values(layer: Any) -> int:
+    return _linear(layer.self_attn.k_proj) + _linear(layer.self_attn.v_proj)
 
 
 def _attention(backbone: Backbone, pairs: float) -> float:

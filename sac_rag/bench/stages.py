@@ -34,11 +34,11 @@ def stage_contenders(scene: Scene) -> dict[str, Contender]:
 
     def assemble() -> object:
         with torch.inference_mode():
-            return lay_out([prompt], backbone=backbone, pad_id=tokens.pad_id)
+            return lay_out([prompt], backbone=backbone, pad_id=tokens.pad_id, room_for=1)
 
     model = PlainModel(backbone)
     with torch.inference_mode():
-        laid = lay_out([prompt], backbone=backbone, pad_id=tokens.pad_id)
+        laid = lay_out([prompt], backbone=backbone, pad_id=tokens.pad_id, room_for=1)
     kept = Kept(cache=laid.cache, next_position=joined.span)
 
     def cut_back() -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from sac_rag.anchor_cache import FORMAT_VERSION, AnchorCache
 from sac_rag.codecs.names import EXACT
 from sac_rag.errors import ConfigError, StoreFormatError
-from sac_rag.sealed import read_note, read_tensors, seal
+from sac_rag.sealed import Buffer, read_note, read_tensors, seal
 
 CODEC_VERSION = 2
 """Format version of bytes that a codec wrote. Those of ``exact`` stay version 1, which every
@@ -63,14 +63,14 @@ class Encoded:
         return seal(self.tensors, note)
 
     @classmethod
-    def from_bytes(cls, blob: bytes) -> Encoded:
-        """Read what ``to_bytes`` or ``AnchorCache.to_bytes`` wrote.
+    def from_bytes(cls, blob: Buffer, *, checked: bool = False) -> Encoded:
+        """Read what ``to_bytes`` or ``AnchorCache.to_bytes`` wrote; see ``read_note``.
 
         Raises:
             CorruptEntryError: If a single byte differs from what was written.
             StoreFormatError: If another format version wrote it.
         """
-        note = read_note(blob)
+        note = read_note(blob, checked=checked)
         about = dict(note.get("codec", {"name": EXACT, "bits": math.inf}))
         wanted = CODEC_VERSION if "codec" in note else FORMAT_VERSION
         if note["format_version"] != wanted:

@@ -6,55 +6,22 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
-import torch
 
 from sac_rag.adapter import Adapter
-from sac_rag.anchor_cache import AnchorCache, cat
-from sac_rag.chunking import Chunk, split_chunks
+from sac_rag.anchor_cache import AnchorCache
+from sac_rag.engine.encoding import Compressed, Encoder, Missing
 from sac_rag.engine.requests import Document, Stored
 from sac_rag.engine.wanted import Wants
 from sac_rag.errors import (
     AnchorNotFoundError,
     CorruptEntryError,
-    GenerationCancelledError,
     IncompatibleCacheError,
-    StoreWriteError,
 )
 from sac_rag.layout import num_anchors_of_text
 from sac_rag.store import AnchorStore
 from sac_rag.tokens import Tokens
 
 logger = logging.getLogger(__name__)
-
-BATCH_TOKENS = 8 * 510
-"""Tokens encoded in one pass, padding included: bounds memory."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Compressed:
-    """A document's anchors and how they came."""
-
-    cache: AnchorCache
-    """The anchors, standing alone, from position 1."""
-    key: str | None = None
-    """Their key in the store; None for a cache that the caller gave."""
-    encoded: bool = False
-    """Whether they had to be encoded now."""
-    encode_s: float = 0.0
-    """Seconds of encoding, a document's share of its batch by tokens."""
-    load_s: float = 0.0
-    """Seconds of reading the store."""
-    write_error: StoreWriteError | None = None
-    """Why the anchors are not in the store, if they are not."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Missing:
-    key: str
-    document: Document
-    question_ids: tuple[int, ...]
 
 
 class Compressor:
@@ -71,6 +38,7 @@ class Compressor:
         self.tokens = tokens
         self.store = store
         self.wants = Wants(adapter, tokens=tokens, store=store)
+        self._encoder = Encoder(adapter, store=store)
 
     def compress(
         self,
@@ -94,7 +62,7 @@ class Compressor:
             GenerationCancelledError: If ``cancel`` was set meanwhile.
         """
         found: dict[str, Compressed] = {}
-        missing: dict[str, _Missing] = {}
+        missing: dict[str, Missing] = {}
         keys: list[str | None] = []
         asked = [None] * len(documents) if questions is None else questions
         for document, question in zip(documents, asked, strict=True):
@@ -110,8 +78,14 @@ class Compressor:
                 found[key] = loaded
             elif not isinstance(document, AnchorCache):
                 text = self._text_of(document)
-                missing[key] = _Missing(key=key, document=text, question_ids=question_ids)
-        found.update(self._encode(list(missing.values()), cancel))
+                missing[key] = Missing(
+                    key=key,
+                    document=text,
+                    seen_ids=self.seen_ids(text),
+                    ratio=self.wants.ratio(text),
+                    question_ids=question_ids,
+                )
+        found.update(self._encoder.encode(list(missing.values()), cancel=cancel))
         return [
             Compressed(cache=document) if isinstance(document, AnchorCache) else found[str(key)]
             for document, key in zip(documents, keys, strict=True)
@@ -185,62 +159,5 @@ class Compressor:
             )
         return self.wants.read_back(kept, document.key)
 
-    def _encode(
-        self, missing: list[_Missing], cancel: threading.Event | None
-    ) -> dict[str, Compressed]:
-        chunk_size = self.adapter.config.compress.chunk_size
-        chunks: list[tuple[str, Chunk]] = [
-            (one.key, chunk)
-            for one in missing
-            for chunk in split_chunks(
-                self.seen_ids(one.document),
-                chunk_size=chunk_size,
-                ratio=self.wants.ratio(one.document),
-                question_ids=one.question_ids,
-            )
-        ]
-        parts: dict[str, list[tuple[int, AnchorCache]]] = {one.key: [] for one in missing}
-        seconds = dict.fromkeys(parts, 0.0)
-        for batch in _batches(chunks):
-            if cancel is not None and cancel.is_set():
-                raise GenerationCancelledError("the caller stopped while documents were encoded")
-            began = time.perf_counter()
-            with torch.inference_mode():
-                caches = self.adapter.method.compress_chunks([chunk for _, chunk in batch])
-            per_token = (time.perf_counter() - began) / sum(len(chunk) for _, chunk in batch)
-            for (key, chunk), cache in zip(batch, caches, strict=True):
-                parts[key].append((chunk.start, cache))
-                seconds[key] += per_token * len(chunk)
-        return {one.key: self._keep(one, parts[one.key], seconds[one.key]) for one in missing}
 
-    def _keep(
-        self, one: _Missing, parts: list[tuple[int, AnchorCache]], seconds: float
-    ) -> Compressed:
-        cache = cat([part for _, part in sorted(parts, key=lambda pair: pair[0])])
-        made = Compressed(cache=cache, key=one.key, encoded=True, encode_s=seconds)
-        try:
-            kept = self.store.put(
-                one.key,
-                cache,
-                text=one.document.text,
-                title=one.document.title,
-                inv_freq=self.adapter.backbone.inv_freq,
-            )
-            # as a later question will find it: the first answer must not be a better one
-            made = replace(made, cache=kept)
-        except StoreWriteError as error:
-            logger.warning("anchors could not be stored and will be encoded again: %s", error)
-            made = replace(made, write_error=error)
-        return made
-
-
-def _batches(chunks: list[tuple[str, Chunk]]) -> list[list[tuple[str, Chunk]]]:
-    """Group chunks of like length, so that little is padding, within the token budget."""
-    batches: list[list[tuple[str, Chunk]]] = []
-    for item in sorted(chunks, key=lambda pair: -pair[1].num_read):
-        room = BATCH_TOKENS // batches[-1][0][1].num_read if batches else 0
-        if batches and len(batches[-1]) < room:
-            batches[-1].append(item)
-        else:
-            batches.append([item])
-    return batches
+__all__ = ["Compressed", "Compressor"]

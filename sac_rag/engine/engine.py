@@ -12,9 +12,11 @@ from typing import Any
 
 from sac_rag.engine.aio import AsyncCalls, generation_params
 from sac_rag.engine.compressor import Compressor
+from sac_rag.engine.contexts import ContextCalls
 from sac_rag.engine.desk import HandleDesk
 from sac_rag.engine.documents import DocumentCalls
 from sac_rag.engine.facts import Facts, Parts
+from sac_rag.engine.joining import Joins
 from sac_rag.engine.loading import EMBEDDED, Loaded, load
 from sac_rag.engine.prompting import PromptBuilder
 from sac_rag.engine.requests import DocumentLike, Request, as_segment, check_question
@@ -22,6 +24,7 @@ from sac_rag.engine.streaming import AnswerStream
 from sac_rag.engine.usage import Answer, Usage
 from sac_rag.errors import EngineClosedError
 from sac_rag.generation import GenerationParams, complete
+from sac_rag.generation.cache import StandingCache
 from sac_rag.generation.decode import OnText
 from sac_rag.store import AnchorStore, open_store
 
@@ -29,7 +32,7 @@ BATCH_REQUESTS = 8
 """Requests decoded together."""
 
 
-class SACEngine(Facts, DocumentCalls, AsyncCalls):
+class SACEngine(Facts, DocumentCalls, ContextCalls, AsyncCalls):
     """Compresses documents into anchors and answers questions from them.
 
     Safe to call from several threads: one of them uses the model at a time.
@@ -170,6 +173,9 @@ class SACEngine(Facts, DocumentCalls, AsyncCalls):
     ) -> list[Answer]:
         """Answer requests in batches, in order; their anchors and lengths may differ.
 
+        Documents that several requests name in the same order are joined once. For many questions
+        one after another see ``context``.
+
         Args:
             requests: See ``Request`` and ``request``.
             params: Settings for all of them.
@@ -179,9 +185,10 @@ class SACEngine(Facts, DocumentCalls, AsyncCalls):
         """
         params = (params or GenerationParams()).with_changes(sampling)
         answers: list[Answer] = []
+        joins = self._open().prompts.joins()
         for first in range(0, len(requests), batch_size):
             batch = requests[first : first + batch_size]
-            answers.extend(self._run(batch, params, cancel=cancel))
+            answers.extend(self._run(batch, params, cancel=cancel, joins=joins))
         return answers
 
     # end
@@ -229,9 +236,11 @@ class SACEngine(Facts, DocumentCalls, AsyncCalls):
         *,
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
+        joins: Joins | None = None,
+        standing: StandingCache | None = None,
     ) -> list[Answer]:
         parts = self._open()
-        built = parts.prompts.build(requests, params=params, cancel=cancel)
+        built = parts.prompts.build(requests, params=params, cancel=cancel, joins=joins)
         completions = complete(
             [one.prompt for one in built],
             backbone=parts.loaded.adapter.backbone,
@@ -239,6 +248,7 @@ class SACEngine(Facts, DocumentCalls, AsyncCalls):
             params=params,
             on_text=on_text,
             cancel=cancel,
+            standing=standing,
         )
         return [
             Answer(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from sac_rag.anchor_cache import AnchorCache, cat, join
+from sac_rag.anchor_cache import AnchorCache
 from sac_rag.engine.compressor import Compressed, Compressor
+from sac_rag.engine.joining import Joins
 from sac_rag.engine.requests import ChatText, Document, Request, Stored
 from sac_rag.errors import ConfigError, ContextOverflowError, EmptyInputError
 from sac_rag.generation import GenerationParams, Prompt
@@ -38,6 +40,11 @@ class PromptBuilder:
         self._compressor = compressor
         self._adapter = compressor.adapter
         self._tokens = compressor.tokens
+        self._sink_key_value: tuple[Tensor, Tensor] | None = None
+
+    def joins(self) -> Joins:
+        """Give what joins documents, to be shared by prompts that may want the same ones."""
+        return Joins(inv_freq=self._adapter.backbone.inv_freq, sink=self._sink)
 
     def build(
         self,
@@ -45,8 +52,17 @@ class PromptBuilder:
         *,
         params: GenerationParams,
         cancel: threading.Event | None = None,
+        joins: Joins | None = None,
     ) -> list[Built]:
         """Compress all documents of all requests together and lay each request's prompt.
+
+        Requests for the same documents in the same order get one and the same anchors.
+
+        Args:
+            requests: What is asked.
+            params: Settings of the answers.
+            cancel: When set, compressing stops at the next batch.
+            joins: From ``joins``, to remember beyond this call.
 
         Raises:
             ContextOverflowError: If a prompt with its answer does not fit the model's window.
@@ -59,10 +75,11 @@ class PromptBuilder:
             questions=self._questions(requests, wanted),
             cancel=cancel,
         )
+        joins = joins or self.joins()
         built = []
         for request, row in zip(requests, wanted, strict=True):
             mine, made = made[: len(row)], made[len(row) :]
-            built.append(self._build(request, mine, params))
+            built.append(self._build(request, mine, params, joins))
         return built
 
     def _questions(
@@ -79,12 +96,12 @@ class PromptBuilder:
         has_anchors = any(_is_compressed(one) for one in request.segments)
         return len(self._text_ids(request, has_anchors=has_anchors))
 
-    def _build(self, request: Request, mine: list[Compressed], params: GenerationParams) -> Built:
+    def _build(
+        self, request: Request, mine: list[Compressed], params: GenerationParams, joins: Joins
+    ) -> Built:
         token_ids = self._text_ids(request, has_anchors=bool(mine))
-        anchors = None
-        if mine:
-            inv_freq = self._adapter.backbone.inv_freq
-            anchors = join([one.cache for one in mine], inv_freq=inv_freq)
+        joined = joins.of(mine) if mine else None
+        anchors = joined and joined.documents
         learned = mine and self._adapter.config.task_token
         prompt = Prompt(
             token_ids=token_ids,
@@ -105,12 +122,8 @@ class PromptBuilder:
             "encode_s": sum(one.encode_s for one in mine),
             "load_s": sum(one.load_s for one in mine),
         }
-        if anchors is not None and self._adapter.config.sink:
-            prompt = Prompt(
-                token_ids=token_ids,
-                anchors=cat([self._sink(anchors), anchors]),
-                task_embedding=prompt.task_embedding,
-            )
+        if joined is not None:
+            prompt = replace(prompt, anchors=joined.laid)
         return Built(prompt=prompt, counts=counts)
 
     def _text_ids(self, request: Request, *, has_anchors: bool) -> list[int]:
@@ -145,20 +158,25 @@ class PromptBuilder:
         seen = self._compressor.seen_ids(document)
         return seen if self._tokens.bos_id is None else seen[1:]
 
-    def _sink(self, anchors: AnchorCache) -> AnchorCache:
+    def _sink(self) -> AnchorCache | None:
+        """Give the frozen model's BOS at position 0, read once; None if the adapter wants none."""
+        if not self._adapter.config.sink:
+            return None
         bos_id = self._tokens.bos_id
         if bos_id is None:
             raise ConfigError(
                 "the adapter wants a BOS sink, and the tokenizer has no BOS; use an adapter with "
                 "sink=false"
             )
-        keys, values = self._adapter.backbone.first_key_value(bos_id)
+        if self._sink_key_value is None:
+            self._sink_key_value = self._adapter.backbone.first_key_value(bos_id)
+        keys, values = self._sink_key_value
         return AnchorCache(
             keys=keys,
             values=values,
             positions=torch.tensor([SINK_POSITION], device=keys.device),
             num_tokens=0,
-            fingerprint=anchors.fingerprint,
+            fingerprint=self._adapter.method.fingerprint,
         )
 
     def _check_window(self, prompt: Prompt, params: GenerationParams) -> None:

@@ -17,6 +17,7 @@ from transformers import DynamicCache
 
 from sac_rag.anchor_cache import AnchorCache
 from sac_rag.backbone import Backbone
+from sac_rag.generation.cache import StandingCache, stack_anchors
 from sac_rag.layout import prompt_positions, task_position
 
 
@@ -62,11 +63,33 @@ class Layout:
     """Token ids of the prompt; padding id at padding and [LM]."""
 
 
-def lay_out(prompts: Sequence[Prompt], *, backbone: Backbone, pad_id: int) -> Layout:
-    """Pad a batch of prompts and their anchors to one shape."""
+def lay_out(
+    prompts: Sequence[Prompt],
+    *,
+    backbone: Backbone,
+    pad_id: int,
+    room_for: int | None = None,
+    standing: StandingCache | None = None,
+) -> Layout:
+    """Pad a batch of prompts and their anchors to one shape.
+
+    Args:
+        prompts: The rows.
+        backbone: The decoder.
+        pad_id: Token id at padding.
+        room_for: Tokens of an answer that the cache has room for, behind the prompts; None for a
+            cache without room, that lets gradients through.
+        standing: The one prompt's anchors, laid out before.
+    """
     device = backbone.device
-    anchor_mask, cache = _stack_anchors([prompt.anchors for prompt in prompts], backbone)
+    anchors = [prompt.anchors for prompt in prompts]
     width = max(len(p.token_ids) + (p.task_embedding is not None) for p in prompts)
+    if standing is None:
+        room = 0 if room_for is None else width + room_for
+        cache = stack_anchors(anchors, backbone=backbone, room=room)
+    else:
+        assert anchors == [standing.anchors]
+        cache = standing.cache
     ids_BP = torch.full((len(prompts), width), pad_id)
     positions_BP = torch.zeros((len(prompts), width), dtype=torch.int64)
     mask_BP = torch.zeros((len(prompts), width), dtype=torch.int64)
@@ -90,36 +113,13 @@ def lay_out(prompts: Sequence[Prompt], *, backbone: Backbone, pad_id: int) -> La
     return Layout(
         cache=cache,
         embeds_BPD=embeds_BPD,
-        mask_BM=torch.cat([anchor_mask, mask_BP], dim=1).to(device),
+        mask_BM=torch.cat([_anchor_mask(anchors), mask_BP], dim=1).to(device),
         positions_BP=positions_BP.to(device),
         ids_BP=ids_BP.to(device),
     )
 
 
-def _stack_anchors(
-    anchors: Sequence[AnchorCache | None], backbone: Backbone
-) -> tuple[Tensor, DynamicCache]:
-    """Put the rows' anchors side by side, padded on the left."""
-    cache = DynamicCache(config=backbone.config)
+def _anchor_mask(anchors: Sequence[AnchorCache | None]) -> Tensor:
     counts = [0 if row is None else len(row) for row in anchors]
     width = max(counts)
-    mask_BA = (torch.arange(width) >= width - torch.tensor(counts)[:, None]).to(torch.int64)
-    if width == 0:
-        return mask_BA, cache
-    where = {"device": backbone.device, "dtype": backbone.dtype}
-    present = [(row, width - len(row)) for row in anchors if row is not None]
-    for layer in range(backbone.num_layers):
-        _, heads, _, head_dim = present[0][0].keys.shape
-        pair = []
-        for kind in ("keys", "values"):
-            rows = [
-                torch.zeros(heads, width, head_dim, **where)
-                if row is None
-                else torch.nn.functional.pad(
-                    getattr(row, kind)[layer].to(**where), (0, 0, width - len(row), 0)
-                )
-                for row in anchors
-            ]
-            pair.append(torch.stack(rows))
-        cache.update(pair[0], pair[1], layer)
-    return mask_BA, cache
+    return (torch.arange(width) >= width - torch.tensor(counts)[:, None]).to(torch.int64)

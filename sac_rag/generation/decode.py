@@ -1,27 +1,34 @@
-"""Answer a batch of prompts: prefill by hand, then transformers' own ``generate``."""
+"""Answer a batch of prompts with transformers' own ``generate``."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 from sac_rag.backbone import Backbone
 from sac_rag.errors import GenerationCancelledError
-from sac_rag.generation.assemble import Layout, Prompt, lay_out
+from sac_rag.generation.assemble import Prompt, lay_out
+from sac_rag.generation.cache import StandingCache
+from sac_rag.generation.grouped import grouped_attention
 from sac_rag.generation.params import GenerationParams
 from sac_rag.generation.text import TextStream
 from sac_rag.tokens import Tokens
 
 OnText = Callable[[int, str], None]
 """Called with (row, piece of text) as soon as the piece may be shown."""
+
+
+ROOM = 256
+"""Tokens of an answer that the cache has room for from the start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +91,7 @@ def complete(
     params: GenerationParams,
     on_text: OnText | None = None,
     cancel: threading.Event | None = None,
+    standing: StandingCache | None = None,
 ) -> list[Completion]:
     """Generate an answer to each prompt, all in one batch, with the LoRA off.
 
@@ -94,31 +102,40 @@ def complete(
         params: Settings, the same for all rows.
         on_text: Told of every piece of text.
         cancel: When set, generation stops at the next token.
+        standing: The anchors of the one prompt, laid out before; they stay so for the next.
 
     Raises:
         GenerationCancelledError: If ``cancel`` was set.
     """
     streams = [TextStream(tokens, stop=params.stop) for _ in prompts]
     watcher = _Watcher(streams, on_text, cancel)
-    with backbone.decoding(), _seeded(params.seed):
+    with backbone.decoding(), grouped_attention(backbone), _seeded(params.seed):
         if cancel is not None and cancel.is_set():
             raise GenerationCancelledError("the caller stopped this generation before it began")
         began = time.perf_counter()
-        layout = lay_out(prompts, backbone=backbone, pad_id=tokens.pad_id)
-        _prefill(backbone, layout)
-        num_cached = layout.mask_BM.shape[1] - 1
-        ids_BM = torch.full_like(layout.mask_BM, tokens.pad_id)
-        ids_BM[:, layout.mask_BM.shape[1] - layout.ids_BP.shape[1] :] = layout.ids_BP
-        positions_BM = torch.zeros_like(layout.mask_BM)
-        positions_BM[:, num_cached + 1 - layout.ids_BP.shape[1] :] = layout.positions_BP
-        backbone.causal_lm.generate(  # type: ignore[operator]
-            input_ids=ids_BM,
-            attention_mask=layout.mask_BM,
-            position_ids=positions_BM,
-            past_key_values=layout.cache,
-            generation_config=params.to_config(eos_ids=tokens.eos_ids, pad_id=tokens.pad_id),
-            stopping_criteria=StoppingCriteriaList([watcher]),
+        layout = lay_out(
+            prompts,
+            backbone=backbone,
+            pad_id=tokens.pad_id,
+            room_for=min(params.max_new_tokens, ROOM),
+            standing=standing,
         )
+        num_cached = layout.mask_BM.shape[1] - layout.ids_BP.shape[1]
+        try:
+            with _embeddings_given(backbone.decoder, layout.embeds_BPD):
+                backbone.causal_lm.generate(  # type: ignore[operator]
+                    input_ids=pad(layout.ids_BP, (num_cached, 0), value=tokens.pad_id),
+                    attention_mask=layout.mask_BM,
+                    position_ids=pad(layout.positions_BP, (num_cached, 0)),
+                    past_key_values=layout.cache,
+                    generation_config=params.to_config(
+                        eos_ids=tokens.eos_ids, pad_id=tokens.pad_id
+                    ),
+                    stopping_criteria=StoppingCriteriaList([watcher]),
+                )
+        finally:
+            if standing is not None:
+                standing.rewind()
         watcher.finish()
         ended = time.perf_counter()
     first = watcher.first_token_at or ended
@@ -136,21 +153,24 @@ def complete(
     ]
 
 
-def _prefill(backbone: Backbone, layout: Layout) -> None:
-    """Read [LM] and prompt, all but the last token, which ``generate`` reads itself.
+@contextmanager
+def _embeddings_given(decoder: Any, embeds_BPD: Tensor) -> Iterator[None]:
+    """Let the decoder's first call read embeddings instead of ids: [LM] is no vocabulary row.
 
-    By hand because [LM] is an embedding and no vocabulary row, and because it skips the LM head.
+    So that one pass reads all of the prompt and gives the first token: a pass over few tokens
+    costs as much as the reading of the weights.
     """
-    num_tokens = layout.embeds_BPD.shape[1] - 1
-    if num_tokens == 0:
-        return
-    backbone.decoder(
-        inputs_embeds=layout.embeds_BPD[:, :num_tokens],
-        attention_mask=layout.mask_BM[:, :-1],
-        position_ids=layout.positions_BP[:, :num_tokens],
-        past_key_values=layout.cache,
-        use_cache=True,
-    )
+
+    def give(decoder: Any, args: tuple[Any, ...], given: dict[str, Any]) -> Any:
+        hook.remove()
+        assert given["input_ids"].shape == embeds_BPD.shape[:2]
+        return args, {**given, "input_ids": None, "inputs_embeds": embeds_BPD}
+
+    hook = decoder.register_forward_pre_hook(give, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _bytes_of(prompt: Prompt, backbone: Backbone) -> int:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sac_rag.anchor_cache import AnchorCache
-from sac_rag.backbone import ATTENTION, Backbone
+from sac_rag.attention import ATTENTION
+from sac_rag.backbone import Backbone
 from sac_rag.chunking import Chunk
 from sac_rag.config import CompressConfig
 from sac_rag.errors import ConfigError

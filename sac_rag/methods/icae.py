@@ -13,7 +13,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from sac_rag.anchor_cache import AnchorCache
-from sac_rag.backbone import ATTENTION, causal
+from sac_rag.attention import ATTENTION, causal
 from sac_rag.chunking import Chunk
 from sac_rag.layout import num_anchors_of_text, restarted_positions
 from sac_rag.methods.appended import AppendedMemory

@@ -18,7 +18,7 @@ from sac_rag.errors import (
     CorruptEntryError,
     IncompatibleCacheError,
 )
-from sac_rag.store.base import ByteStore
+from sac_rag.store.base import ByteStore, Viewable
 from sac_rag.store.clean import collect
 from sac_rag.store.coding import Coding
 from sac_rag.store.listing import ANCHORS, TEXT, check_pieces, entry_of, head_of, list_entries
@@ -141,8 +141,8 @@ class AnchorStore:
         from sac_rag.codecs.base import Encoded
 
         try:
-            [blob] = self.backend.mget([ANCHORS + key])
-            found = None if blob is None else Encoded.from_bytes(blob)
+            blob, checked = self._read(ANCHORS + key)
+            found = None if blob is None else Encoded.from_bytes(blob, checked=checked)
             coarse = found is not None and not self._coding.serves(found.bits)
             cache = None if found is None or coarse else self._coding.decode(found)
         except CorruptEntryError as error:
@@ -195,6 +195,12 @@ class AnchorStore:
         self.backend.mset(items)
         exact = encoded.bits == math.inf
         return cache if exact else self._coding.decode(encoded).to(cache.keys.device)
+
+    def _read(self, name: str) -> tuple[bytes | memoryview | None, bool]:
+        """Give (value, whether its bytes are checked)."""
+        if isinstance(self.backend, Viewable):
+            return self.backend.view(name), self.backend.checks_views
+        return self.backend.mget([name])[0], False
 
     def text_of(self, key: str) -> StoredText | None:
         """Return the kept text, or None if there is none.

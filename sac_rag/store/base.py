@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sac_rag.errors import ConfigError, StoreWriteError
 
@@ -94,6 +94,25 @@ class ByteStore(Protocol):
 
     def close(self) -> None:
         """Let go of memory and connections."""
+        ...
+
+
+@runtime_checkable
+class Viewable(Protocol):
+    """A place that can show a value where it lies. Others are asked with ``mget``."""
+
+    checks_views: bool
+    """Whether ``view`` compares every byte with a checksum."""
+
+    def view(self, key: str) -> memoryview | None:
+        """Return a key's value without copying it, None where there is none; counts as a use.
+
+        What is shown stays as it is for as long as anybody holds it, whatever becomes of the
+        entry. It can be written to, so that tensors may lie on it, but nobody may do so.
+
+        Raises:
+            CorruptEntryError: If a stored value is not what was written.
+        """
         ...
 
 

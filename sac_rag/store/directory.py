@@ -27,7 +27,7 @@ from urllib.parse import quote, unquote
 from sac_rag.errors import CorruptEntryError, StoreFormatError
 from sac_rag.store.base import EntryStat, check_bound, check_fits
 from sac_rag.store.entry_file import pack, read_head, read_header, unpack
-from sac_rag.store.files import sweep, touch, write_error, write_whole
+from sac_rag.store.files import map_file, sweep, touch, write_error, write_whole
 from sac_rag.store.folder import folder_secret, open_folder
 
 logger = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ class DirectoryByteStore:
         StoreWriteError: If it cannot be made.
     """
 
+    checks_views = True
+
     def __init__(
         self, path: str | Path, *, max_bytes: int | None = None, evict_last: str = ""
     ) -> None:
@@ -75,6 +77,26 @@ class DirectoryByteStore:
             StoreFormatError: If another format version wrote it.
         """
         return [self._use(key) for key in keys]
+
+    def view(self, key: str) -> memoryview | None:
+        """Return a key's value as its file, mapped into memory; counts as a use.
+
+        Files are replaced and removed, never written again, so what is mapped stays as it is. A
+        file that something else cuts off under a reader takes the reader with it (SIGBUS), as
+        with any mapped file.
+
+        Raises:
+            CorruptEntryError: If the file is not what was written; the message names it.
+            StoreFormatError: If another format version wrote it.
+        """
+        path = self._path(key)
+        try:
+            blob = map_file(path)
+        except FileNotFoundError:
+            return None
+        value = unpack(blob, key=key, name=str(path))
+        self._touch(path)
+        return value
 
     def mset(self, items: Sequence[tuple[str, bytes]]) -> None:
         """Write each value under its key, one file after another, then evict beyond the bound.
@@ -178,9 +200,13 @@ class DirectoryByteStore:
     def _use(self, key: str) -> bytes | None:
         value = self.peek(key)
         if value is not None:
-            with suppress(OSError):  # evicted meanwhile, or a store that may only be read
-                touch(self._path(key))
+            self._touch(self._path(key))
         return value
+
+    @staticmethod
+    def _touch(path: Path) -> None:
+        with suppress(OSError):  # evicted meanwhile, or a store that may only be read
+            touch(path)
 
     def _path(self, key: str) -> Path:
         digest = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

@@ -7,13 +7,13 @@ bytes        hold
 8..12        format version, little endian
 12..16       length of the header, little endian
 16..48       sha256 of bytes 0..16 and of the header
-48..         header: JSON with ``key``, ``size`` and ``sha256`` of the payload
+48..         header: JSON with ``key``, ``size`` and ``xxh3`` (128 bits) of the payload
 padding      zeros, up to a multiple of 64: the payload can be mapped into memory as it is
 then         payload
 ===========  ==========================================================================
 
 The first 48 bytes keep their meaning in every version, so that damage and another version are
-told apart.
+told apart. Version 1 has ``sha256`` in the place of ``xxh3``, and is read as well.
 """
 
 from __future__ import annotations
@@ -21,12 +21,19 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
+
+import xxhash
 
 from sac_rag.errors import CorruptEntryError, StoreFormatError
 
-FORMAT_VERSION = 1
-"""Of a store folder and of the entry files in it."""
+FORMAT_VERSION = 2
+"""Of the entry files that are written."""
+
+_HASHES = {1: ("sha256", sha256), 2: ("xxh3", xxhash.xxh3_128)}
+"""Format version -> (name, hash) of the payload's checksum."""
+
+Blob = TypeVar("Blob", bytes, memoryview)
 
 _MAGIC = b"SACENTRY"
 _PREAMBLE = 48
@@ -40,7 +47,9 @@ class Header:
     key: str
     size: int
     """Of the payload, in bytes."""
-    sha256: str
+    version: int
+    """Of the format."""
+    checksum: str
     """Of the payload, in hex."""
     start: int
     """Where the payload begins, in bytes: a multiple of 64."""
@@ -48,14 +57,15 @@ class Header:
 
 def pack(key: str, value: bytes) -> tuple[bytes, bytes]:
     """Return what to write: everything before the payload, and the payload."""
-    note = {"key": key, "size": len(value), "sha256": sha256(value).hexdigest()}
+    name, make = _HASHES[FORMAT_VERSION]
+    note = {"key": key, "size": len(value), name: make(value).hexdigest()}
     header = json.dumps(note).encode()
     fixed = _MAGIC + FORMAT_VERSION.to_bytes(4, "little") + len(header).to_bytes(4, "little")
     head = fixed + sha256(fixed + header).digest() + header
     return head + b"\0" * (-len(head) % _ALIGNMENT), value
 
 
-def read_header(blob: bytes, *, name: str) -> Header:
+def read_header(blob: bytes | memoryview, *, name: str) -> Header:
     """Read what stands before the payload.
 
     Args:
@@ -67,19 +77,28 @@ def read_header(blob: bytes, *, name: str) -> Header:
         StoreFormatError: If another format version wrote it.
     """
     length = int.from_bytes(blob[12:16], "little")
-    header = blob[_PREAMBLE : _PREAMBLE + length]
-    if blob[:8] != _MAGIC or len(header) != length:
+    header = bytes(blob[_PREAMBLE : _PREAMBLE + length])
+    fixed = bytes(blob[:16])
+    if fixed[:8] != _MAGIC or len(header) != length:
         raise corrupt(name, "its first bytes are not those of an entry, or are cut off")
-    if sha256(blob[:16] + header).digest() != blob[16:_PREAMBLE]:
+    if sha256(fixed + header).digest() != blob[16:_PREAMBLE]:
         raise corrupt(name, "its header does not match its checksum")
     version = int.from_bytes(blob[8:12], "little")
-    if version != FORMAT_VERSION:
+    if version not in _HASHES:
         raise StoreFormatError(
-            f"{name} has format version {version}, this sac-rag reads {FORMAT_VERSION}; delete it "
-            "and compress the text again, or use the version that wrote it"
+            f"{name} has format version {version}, this sac-rag reads "
+            f"{' and '.join(map(str, _HASHES))}; delete it and compress the text again, or use "
+            "the version that wrote it"
         )
     end = _PREAMBLE + length
-    return Header(**json.loads(header), start=end + -end % _ALIGNMENT)
+    note = json.loads(header)
+    return Header(
+        key=note["key"],
+        size=note["size"],
+        version=version,
+        checksum=note[_HASHES[version][0]],
+        start=end + -end % _ALIGNMENT,
+    )
 
 
 def read_head(file: BinaryIO) -> bytes:
@@ -88,8 +107,8 @@ def read_head(file: BinaryIO) -> bytes:
     return head + file.read(int.from_bytes(head[12:16], "little"))
 
 
-def unpack(blob: bytes, *, key: str, name: str) -> bytes:
-    """Return the payload of an entry file, every byte checked.
+def unpack(blob: Blob, *, key: str, name: str) -> Blob:
+    """Return the payload of an entry file, every byte checked; of a view, a view.
 
     Args:
         blob: The whole file.
@@ -109,7 +128,7 @@ def unpack(blob: bytes, *, key: str, name: str) -> bytes:
     if any(blob[_PREAMBLE + length : header.start]):
         raise corrupt(name, "its padding is not empty")
     value = blob[header.start :]
-    if sha256(value).hexdigest() != header.sha256:
+    if _HASHES[header.version][1](value).hexdigest() != header.checksum:
         raise corrupt(name, "its payload does not match its checksum")
     return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 import time
@@ -62,6 +63,25 @@ def write_once(path: Path, content: bytes, *, scratch: Path) -> bytes:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def map_file(path: Path) -> memoryview:
+    """Show a file's bytes in memory: mapped, or read where that cannot be.
+
+    What is written to them stays in this process. Windows keeps a mapped file from being replaced,
+    so there it is read.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    with path.open("rb") as file:
+        if os.name != "nt":
+            with suppress(OSError, ValueError):  # no mapping on this file system; an empty file
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+                if hasattr(mmap, "MADV_WILLNEED"):
+                    mapped.madvise(mmap.MADV_WILLNEED)
+                return memoryview(mapped)
+        return memoryview(bytearray(file.read()))
 
 
 def touch(path: Path) -> None:

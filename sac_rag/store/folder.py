@@ -9,8 +9,10 @@ import secrets
 from pathlib import Path
 
 from sac_rag.errors import ConfigError, CorruptEntryError, StoreFormatError
-from sac_rag.store.entry_file import FORMAT_VERSION
 from sac_rag.store.files import write_error, write_once, write_whole
+
+FORMAT_VERSION = 1
+"""Of a store folder; the entry files in it have their own."""
 
 _KIND = "sac-rag store"
 _HARMLESS = re.compile(r"\..*|lost\+found")

@@ -19,13 +19,15 @@ class MemoryByteStore:
         evict_last: Keys that begin so are dropped only when nothing else is left.
     """
 
+    checks_views = False
+
     def __init__(self, max_bytes: int = 2 * 2**30, *, evict_last: str = "") -> None:
         check_bound(max_bytes)
         self._max_bytes = max_bytes
         self._evict_last = evict_last
         # Two queues, so that dropping one entry never walks over those that are dropped last.
-        self._first: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
-        self._last: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._first: OrderedDict[str, tuple[bytearray, float]] = OrderedDict()
+        self._last: OrderedDict[str, tuple[bytearray, float]] = OrderedDict()
         self._nbytes = 0
         self._lock = Lock()
         self._kept: dict[str, bytes] = {}
@@ -37,7 +39,14 @@ class MemoryByteStore:
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return each key's value, None where there is none; counts as a use."""
         with self._lock:
-            return [self._use(key) for key in keys]
+            found = [self._use(key) for key in keys]
+        return [None if value is None else bytes(value) for value in found]
+
+    def view(self, key: str) -> memoryview | None:
+        """Return a key's value where it lies, None where there is none; counts as a use."""
+        with self._lock:
+            value = self._use(key)
+        return None if value is None else memoryview(value)
 
     def mset(self, items: Sequence[tuple[str, bytes]]) -> None:
         """Keep each value, then drop the least recently used ones beyond the bound.
@@ -50,7 +59,7 @@ class MemoryByteStore:
         with self._lock:
             for key, value in items:
                 self._drop(key)
-                self._queue(key)[key] = (bytes(value), time.time())
+                self._queue(key)[key] = (bytearray(value), time.time())
                 self._nbytes += len(value)
                 while self._nbytes > self._max_bytes:
                     self._drop(self._oldest(spare=key))
@@ -77,7 +86,7 @@ class MemoryByteStore:
         """Return a value, or its first bytes, and count no use."""
         with self._lock:
             found = self._queue(key).get(key)
-        return found[0][:num_bytes] if found else None
+        return bytes(memoryview(found[0])[:num_bytes]) if found else None
 
     @property
     def nbytes(self) -> int:
@@ -108,11 +117,11 @@ class MemoryByteStore:
             self._kept.clear()
             self._nbytes = 0
 
-    def _queue(self, key: str) -> OrderedDict[str, tuple[bytes, float]]:
+    def _queue(self, key: str) -> OrderedDict[str, tuple[bytearray, float]]:
         late = bool(self._evict_last) and key.startswith(self._evict_last)
         return self._last if late else self._first
 
-    def _use(self, key: str) -> bytes | None:
+    def _use(self, key: str) -> bytearray | None:
         queue = self._queue(key)
         if key not in queue:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -52,10 +53,11 @@ def test_every_torn_and_every_grown_file_is_found(blob: bytes) -> None:
 
 
 def test_another_version_is_named(blob: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entry_file_module, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(entry_file_module, "FORMAT_VERSION", 3)
+    monkeypatch.setitem(entry_file_module._HASHES, 3, ("xxh3", sha256))
     newer = b"".join(pack(KEY, VALUE))
     monkeypatch.undo()
-    with pytest.raises(StoreFormatError, match="format version 2, this sac-rag reads 1"):
+    with pytest.raises(StoreFormatError, match="format version 3, this sac-rag reads 1 and 2"):
         unpack(newer, key=KEY, name="file")
 
 

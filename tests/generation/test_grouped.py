@@ -1,0 +1,42 @@
+"""Query heads that share keys where they lie attend as transformers' own attention does."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sac_rag.generation import lay_out
+from sac_rag.generation.grouped import grouped_attention
+from tests.generation.test_complete import method, prompts  # noqa: F401
+
+
+def states(method, prompts):  # noqa: F811
+    backbone = method.backbone
+    with torch.inference_mode(), backbone.decoding():
+        layout = lay_out(prompts, backbone=backbone, pad_id=0, room_for=4)
+        return backbone.decoder(
+            inputs_embeds=layout.embeds_BPD,
+            attention_mask=layout.mask_BM,
+            position_ids=layout.positions_BP,
+            past_key_values=layout.cache,
+        ).last_hidden_state
+
+
+def test_grouped_attention_equals_the_librarys(method, prompts):  # noqa: F811
+    wanted = states(method, prompts)
+    with grouped_attention(method.backbone):
+        found = states(method, prompts)
+    present = lay_out(prompts, backbone=method.backbone, pad_id=0).positions_BP > 0
+    torch.testing.assert_close(found[present], wanted[present], atol=1e-6, rtol=1e-5)
+
+
+def test_the_model_has_its_own_attention_back_whatever_happens(method):  # noqa: F811
+    with grouped_attention(method.backbone):
+        assert method.backbone.config._attn_implementation != "sdpa"
+    with pytest.raises(KeyboardInterrupt), grouped_attention(method.backbone):
+        raise KeyboardInterrupt
+    assert method.backbone.config._attn_implementation == "sdpa"
+    method.backbone.config._attn_implementation = "eager"
+    with grouped_attention(method.backbone):
+        assert method.backbone.config._attn_implementation == "eager"
+    method.backbone.config._attn_implementation = "sdpa"
