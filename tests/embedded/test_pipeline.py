@@ -7,8 +7,11 @@ import json
 from pathlib import Path
 
 import evaluate
+import torch
 import train_base
+import train_both
 import train_sac
+from safetensors.torch import load_file
 
 from sac_rag.engine import SACEngine
 
@@ -23,6 +26,13 @@ def test_trained_stopped_resumed_and_asked(tmp_path: Path):
     base = tmp_path / "nano"
     for steps in (1, 2):  # the second call goes on from the first one's checkpoint
         train_base.main(_args(out=base, work=tmp_path / "base", steps=steps))
+    taught = tmp_path / "taught"
+    for steps in (1, 2):
+        train_both.main(_args(base=base, out=taught, work=tmp_path / "both", steps=steps, ratio=5))
+    moved = [load_file(folder / "model.safetensors") for folder in (base, taught)]
+    assert moved[0].keys() == moved[1].keys()
+    assert not all(torch.equal(moved[0][name], moved[1][name]) for name in moved[0])
+    base = taught
     for steps in (1, 2):
         train_sac.main(_args(base=base, work=tmp_path / "sac", steps=steps, ratio=5))
     settings = {"adapter": None, "tasks": ["one"], "questions": 4, "wrong": False}

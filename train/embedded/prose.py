@@ -1,7 +1,7 @@
 """Teach the embedded decoder to continue prose: what pretraining an adapter on it takes.
 
-    python train/embedded/prose.py --base sac_rag/embedded/nano --data runs/embedded_table/data \\
-        --out runs/embedded_table/base --steps 300
+    python train/embedded/prose.py --base train/embedded/full_text \\
+        --data runs/embedded_table/data --out runs/embedded_table/base --steps 300
 
 The embedded decoder was trained on answers alone. It is no language model: on the atlas' own prose
 it is worse than a guess among all tokens, so that a loss on continuing or repeating a text teaches

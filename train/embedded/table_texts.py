@@ -1,6 +1,7 @@
 """Write what the table of the embedded model is trained and asked on: texts, questions, an exam.
 
-    python train/embedded/table_texts.py --base sac_rag/embedded/nano --out runs/embedded_table/data
+    python train/embedded/table_texts.py --base train/embedded/full_text \\
+        --out runs/embedded_table/data
 
 All of it is synthetic: entries of the fictional atlas, whose names and values are drawn from a
 seed. ``texts.jsonl`` is for pretraining: an entry, then the same facts told again in another order

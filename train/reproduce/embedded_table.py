@@ -295,7 +295,7 @@ def arguments() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     working = commands.add_parser("run")
     working.add_argument("--work", type=Path, default=Path("runs/embedded_table"))
-    working.add_argument("--base", type=Path, default=TRAIN.parent / "sac_rag/embedded/nano")
+    working.add_argument("--base", type=Path, default=TRAIN / "embedded" / "full_text")
     working.add_argument("--minutes", type=float, default=50.0, help="of this call")
     working.add_argument("--processes", type=int, default=1, help="that work side by side")
     working.add_argument("--threads", type=int, default=1, help="of a process")
