@@ -7,8 +7,8 @@ A decoder of three million parameters that has only ever seen full text finds an
 one by one, each where it stands; from one place that holds five of them it reads the first and
 loses the last. Large decoders have other ways. Here every batch is answered from anchors, every
 third from the full text as well, and both losses move the decoder; ``train_sac.py`` then goes on
-with the adapter on the frozen result. Two CPU cores with AMX, 50 minutes for the shipped model. It goes on
-from ``--work``; ``--steps N --tiny`` is for a test.
+with the adapter on the frozen result. Two CPU cores with AMX, 50 minutes for the shipped model. It
+goes on from ``--work``; ``--steps N --tiny`` is for a test.
 """
 
 from __future__ import annotations
