@@ -128,13 +128,6 @@ def run_stage(recipe: Recipe, *, callbacks: Sequence[TrainerCallback] = ()) -> P
     return out
 
 
-def leave_group() -> None:
-    """Part from the other processes, together: one that leaves early takes the others down."""
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
-
-
 def _adapter(recipe: Recipe, model: Any, tokens: Tokens) -> Adapter:
     if not recipe.adapter:
         made = Adapter.create(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import subprocess
@@ -22,6 +21,7 @@ from sac_rag.train.__main__ import main
 from sac_rag.train.recipe_file import read_recipe
 from sac_rag.train.run import Samples, reading_order
 from tests.tiny import byte_tokenizer, tiny_adapter, tiny_model
+from tests.train.processes import together
 
 pytest.importorskip("datasets", reason="the extra 'train' is not installed")
 TINY = Path(__file__).parents[2] / "train" / "recipes" / "tiny.yaml"
@@ -284,21 +284,6 @@ def test_two_processes_equal_one(changes, tmp_path):
     ):
         assert (step, seen) == (their_step, their_seen)
         assert numbers == [one if one is None else pytest.approx(one) for one in their_numbers]
-
-
-def together(words: list[str]) -> None:
-    """Run a command in two processes."""
-    python, *rest = words
-    launch = [python, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    done = subprocess.run(
-        [*launch, *rest],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def same_adapter(first: Path, second: Path) -> None:
