@@ -19,7 +19,7 @@ from sac_rag import SACEngine
 from sac_rag.adapter import Adapter
 from sac_rag.train.__main__ import main
 from sac_rag.train.recipe_file import read_recipe
-from sac_rag.train.run import Samples, reading_order
+from sac_rag.train.run import reading_order
 from tests.tiny import byte_tokenizer, tiny_adapter, tiny_model
 from tests.train.processes import together
 
@@ -161,20 +161,6 @@ def test_samples_are_read_as_the_authors_do(stage, order, seed):
         random.Random(seed).shuffle(expected)
     assert reading_order(recipe, 50) == expected
     assert recipe.seed == 12345
-
-
-def test_distractors_are_joined_and_repeatable():
-    rows = [
-        {"context_ids": [[index] * 3], "question_ids": [1], "answer_ids": [2]} for index in range(9)
-    ]
-    make = Samples(rows, order=range(9), distractors=3, seed=0)
-    for index in range(9):
-        sample = make[index]
-        assert len(sample.documents) == 4
-        assert [index] * 3 in sample.documents
-        assert len({document[0] for document in sample.documents}) == 4
-        assert sample == make[index]
-    assert {tuple(make[index].documents).index([index] * 3) for index in range(9)} != {0}
 
 
 def refusal(capsys) -> str:
