@@ -1,4 +1,7 @@
-"""What ``python -m sac_rag.analysis`` does: load, measure, write, draw."""
+"""What ``python -m sac_rag.analysis`` does: load, measure, write, draw.
+
+Of several processes all train, where there is training; the rest is the first one's.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from sac_rag.chunking import Chunk, split_chunks
 from sac_rag.data import PretrainSettings
 from sac_rag.engine.loading import Loaded, load
 from sac_rag.errors import ConfigError
+from sac_rag.train.group import is_first, leave_group
 from sac_rag.train.samples import Sample
 
 
@@ -41,40 +45,50 @@ def gradients(asked: argparse.Namespace) -> None:
             )
         callback = GradientCallback(every=asked.every, num_samples=asked.samples)
         run_stage(recipe, callbacks=[callback])
+        leave_group()
         folder = recipe.out
-    _finish(asked, {Path(folder).name: read_lines(folder)}, draw.draw_gradients)
+    _finish(asked, lambda: {Path(folder).name: read_lines(folder)}, draw.draw_gradients)
 
 
 def tsne(asked: argparse.Namespace) -> None:
     """Map keys and values of every adapter given."""
-    found = {
-        name: kv_map(
-            loaded.adapter.method,
-            [chunk for sample in samples for chunk in _chunks(sample, loaded)],
-            layers=asked.layers,
-            seed=asked.seed,
-        )
-        for name, loaded, samples in _adapters(asked)
-    }
-    _finish(asked, found, draw.draw_kv_maps)
+    _finish(
+        asked,
+        lambda: {
+            name: kv_map(
+                loaded.adapter.method,
+                [chunk for sample in samples for chunk in _chunks(sample, loaded)],
+                layers=asked.layers,
+                seed=asked.seed,
+            )
+            for name, loaded, samples in _adapters(asked)
+        },
+        draw.draw_kv_maps,
+    )
 
 
 def attention(asked: argparse.Namespace) -> None:
     """Show where the decoder looks while it reads the first text again."""
-    found = {
-        name: said_again(loaded.adapter, samples[0].documents[0], task=asked.task)
-        for name, loaded, samples in _adapters(asked)
-    }
-    _finish(asked, found, draw.draw_attention)
+    _finish(
+        asked,
+        lambda: {
+            name: said_again(loaded.adapter, samples[0].documents[0], task=asked.task)
+            for name, loaded, samples in _adapters(asked)
+        },
+        draw.draw_attention,
+    )
 
 
 def perplexity(asked: argparse.Namespace) -> None:
     """Measure continuations behind every adapter's anchors."""
-    found = {
-        name: continuation_perplexity(loaded.adapter, samples)
-        for name, loaded, samples in _adapters(asked)
-    }
-    _finish(asked, found, draw.draw_perplexities)
+    _finish(
+        asked,
+        lambda: {
+            name: continuation_perplexity(loaded.adapter, samples)
+            for name, loaded, samples in _adapters(asked)
+        },
+        draw.draw_perplexities,
+    )
 
 
 COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
@@ -116,8 +130,14 @@ def _chunks(sample: Sample, loaded: Loaded) -> list[Chunk]:
 
 
 def _finish(
-    asked: argparse.Namespace, found: Mapping[str, Result], drawn: Callable[[Any], Any]
+    asked: argparse.Namespace,
+    measure: Callable[[], Mapping[str, Result]],
+    drawn: Callable[[Any], Any],
 ) -> None:
+    """Measure, write and draw, the first of several processes alone."""
+    if not is_first():
+        return
+    found = measure()
     path = Path(asked.out) / asked.analysis
     save(found, path)
     draw.write_figure(drawn(found), path.with_suffix(".png"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sac_rag.cli import options
-from sac_rag.cli.opening import model_errors
+from sac_rag.cli.opening import loading
 from sac_rag.cli.output import err, out, progress, waiting
 from sac_rag.errors import ConfigError, StoreWriteError
 
@@ -209,18 +208,9 @@ def _open(
     dtype: str,
     seed: int,
 ) -> Subject:
-    from transformers.utils import logging
-
     from sac_rag.bench.shapes import open_subject
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    with (
-        waiting(f"loading {shape} ..."),
-        model_errors(shape, device=device),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore", FutureWarning)
+    with loading(shape, device=device):
         return open_subject(
             shape,
             adapter=adapter,

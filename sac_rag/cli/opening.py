@@ -37,15 +37,7 @@ def open_engine(
     """
     if codec is not None:
         check_codec_name(codec)
-    with (
-        waiting(f"loading {model} ..."),
-        model_errors(model, device=device),
-        warnings.catch_warnings(),
-    ):
-        # the libraries tell each other what will change; a user can do nothing about it
-        warnings.simplefilter("ignore", FutureWarning)
-        from transformers.utils import logging
-
+    with loading(model, device=device):
         from sac_rag.engine import SACEngine
         from sac_rag.store import open_store
 
@@ -55,8 +47,6 @@ def open_engine(
             codec=EXACT if codec is None else codec,
             min_bits=0 if codec is None else None,
         )
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
         return SACEngine.from_pretrained(
             model,
             adapter=adapter,
@@ -66,6 +56,23 @@ def open_engine(
             dtype=dtype,
             namespace=namespace,
         )
+
+
+@contextmanager
+def loading(model: str, *, device: str) -> Iterator[None]:
+    """Load a model: a word on stderr, nothing that the libraries would say, and clear errors."""
+    with (
+        waiting(f"loading {model} ..."),
+        model_errors(model, device=device),
+        warnings.catch_warnings(),
+    ):
+        # the libraries tell each other what will change; a user can do nothing about it
+        warnings.simplefilter("ignore", FutureWarning)
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        yield
 
 
 def note_lossy(hits: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sac_rag.cli.opening import model_errors
@@ -65,22 +64,36 @@ class Rows:
         return not self.methods or method in self.methods
 
     def check(self, model: str, adapters: Sequence[NamedAdapter]) -> None:
-        """Refuse to begin if a method is wanted that no adapter is of.
+        """Refuse to begin if a method is wanted that no adapter is of, or a ratio that one lacks.
 
         Raises:
-            ConfigError: Naming the methods.
+            ConfigError: Naming all that is missing, and what is there.
         """
-        there = {_method_of(model, path) for _, path in adapters}
+        served = {one: _served(model, one[1]) for one in adapters}
+        there = {method for method, _ in served.values()}
+        missing = []
         lacking = sorted(set(self.methods) - there - {*FLOOR_AND_CEILING, LLMLINGUA2})
         if lacking:
+            missing.append(
+                f"asked for {', '.join(lacking)}, and the adapters given are "
+                f"{', '.join(sorted(there))}"
+            )
+        for (name, path), (method, ratios) in served.items():
+            unserved = [one for one in self.ratios if one not in ratios and self.shows(method)]
+            if unserved:
+                missing.append(
+                    f"asked for ratio {_listed(unserved)} of {name or path or model}, which serves "
+                    f"{_listed(ratios)}"
+                )
+        if missing:
             raise ConfigError(
-                f"asked for {', '.join(lacking)}, and the adapters given are {', '.join(there)}; "
-                "give an --adapter of each method"
+                f"{'; '.join(missing)}; give an --adapter of each method, and --ratios that all of "
+                "them serve"
             )
 
     def ratios_of(self, model: str, adapter: NamedAdapter) -> Sequence[int | None]:
         """Give the ratios that an adapter is opened at, one after the other; None is its own."""
-        if self.ratios and self.shows(_method_of(model, adapter[1])):
+        if self.ratios and self.shows(_served(model, adapter[1])[0]):
             return self.ratios
         return (None,)
 
@@ -125,12 +138,14 @@ def _ratios(words: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _method_of(model: str, path: str | None) -> str:
-    """Look an adapter's method up, without its model; a base's own, or none, is SAC."""
-    from sac_rag.adapter import SACConfig, fetch_adapter
-    from sac_rag.adapter.config import CONFIG_FILE
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
 
-    if path is not None:
-        with model_errors(path):
-            return SACConfig.load(fetch_adapter(path)).method
-    return SACConfig.load(Path(model)).method if (Path(model) / CONFIG_FILE).is_file() else "sac"
+
+def _served(model: str, path: str | None) -> tuple[str, tuple[int, ...]]:
+    """Look up an adapter's method and ratios, without its model; a base alone keeps everything."""
+    from sac_rag.engine.loading import adapter_config
+
+    with model_errors(path or model):
+        config = adapter_config(model, path)
+    return ("sac", (1,)) if config is None else (config.method, config.compress.served)

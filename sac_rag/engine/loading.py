@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils.import_utils import is_flash_attn_2_available
 
-from sac_rag.adapter import Adapter, SACConfig
+from sac_rag.adapter import Adapter, SACConfig, fetch_adapter
 from sac_rag.adapter.config import CONFIG_FILE
 from sac_rag.backbone import MODEL_TYPES
 from sac_rag.errors import (
@@ -80,6 +80,20 @@ def load(
             "ratio=1, which keeps all keys and values"
         )
     return Loaded(name=str(model), adapter=made, tokens=tokens)
+
+
+def adapter_config(
+    model: str | Path, adapter: str | Path | None, *, local_files_only: bool | None = None
+) -> SACConfig | None:
+    """Read what ``load`` would take for an adapter, and no weights; None for a base alone.
+
+    Raises:
+        CheckpointFormatError: If the adapter is not whole.
+    """
+    _, adapter = _resolve(model, adapter)
+    if adapter is None:
+        return None
+    return SACConfig.load(fetch_adapter(adapter, local_files_only=local_files_only))
 
 
 def load_base(

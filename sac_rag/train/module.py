@@ -8,7 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from sac_rag.adapter import Adapter
+from sac_rag.anchor_cache import AnchorCache
 from sac_rag.train.objectives import OBJECTIVES, compress_samples, continuation
+from sac_rag.train.passes import Passes, together
 from sac_rag.train.samples import Sample
 
 
@@ -18,14 +20,18 @@ class TrainingModule(nn.Module):
     Args:
         adapter: What is trained.
         weights: Objective by name to its weight; those of weight 0 are left out.
+        passes: Groups chunks for the encoder and samples for the decoder.
     """
 
-    def __init__(self, adapter: Adapter, *, weights: Mapping[str, float]) -> None:
+    def __init__(
+        self, adapter: Adapter, *, weights: Mapping[str, float], passes: Passes = together
+    ) -> None:
         super().__init__()
         self.adapter = adapter
         self.model = adapter.backbone.model
         self.method = adapter.method
         self.weights = {name: weight for name, weight in weights.items() if weight}
+        self.passes = passes
         # where accelerate looks for the layers that FSDP shards one by one
         self._no_split_modules = [type(adapter.backbone.decoder.layers[0]).__name__]
 
@@ -36,10 +42,10 @@ class TrainingModule(nn.Module):
             samples: A batch.
             ratio: Tokens per anchor in any-ratio training; None for the method's own.
         """
-        query_aware = self.adapter.config.query_aware
-        anchors = compress_samples(self.method, samples, ratio=ratio, query_aware=query_aware)
+        anchors = self._anchors(samples, ratio)
         parts: dict[str, Tensor] = {
-            name: OBJECTIVES[name](self.method, samples, anchors).mean() for name in self.weights
+            name: OBJECTIVES[name](self.method, samples, anchors, passes=self.passes).mean()
+            for name in self.weights
         }
         total = sum(self.weights.values())
         loss = sum((self.weights[name] * part for name, part in parts.items()), start=0.0) / total
@@ -47,9 +53,16 @@ class TrainingModule(nn.Module):
 
     def continuation_losses(self, samples: Sequence[Sample]) -> Tensor:
         """Give each sample's mean loss over what follows its compressed text, (B,)."""
-        query_aware = self.adapter.config.query_aware
-        anchors = compress_samples(self.method, samples, query_aware=query_aware)
-        return continuation(self.method, samples, anchors)
+        return continuation(self.method, samples, self._anchors(samples), passes=self.passes)
+
+    def _anchors(self, samples: Sequence[Sample], ratio: int | None = None) -> list[AnchorCache]:
+        return compress_samples(
+            self.method,
+            samples,
+            ratio=ratio,
+            query_aware=self.adapter.config.query_aware,
+            passes=self.passes,
+        )
 
 
 def make_trainable(adapter: Adapter) -> int:

@@ -7,7 +7,8 @@ samples, as in the authors' code, whose batches are of one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -18,12 +19,32 @@ from sac_rag.chunking import Chunk, split_chunks
 from sac_rag.data import autoencoding_target
 from sac_rag.generation import Prompt, lay_out
 from sac_rag.methods import Method
+from sac_rag.train.passes import Passes, in_passes, together
 from sac_rag.train.samples import Sample
 
-Objective = Callable[[Method, Sequence[Sample], Sequence[AnchorCache]], Tensor]
-"""From (method, samples, their joined anchors) to each sample's loss, (B,)."""
-
 NO_LABEL = -100
+
+
+class Objective(Protocol):
+    """What is predicted behind anchors."""
+
+    def __call__(
+        self,
+        method: Method,
+        samples: Sequence[Sample],
+        anchors: Sequence[AnchorCache],
+        *,
+        passes: Passes = together,
+    ) -> Tensor:
+        """Give each sample's loss, (B,).
+
+        Args:
+            method: Its backbone decodes.
+            samples: What is predicted.
+            anchors: The joined anchors of each sample.
+            passes: Groups samples for the decoder.
+        """
+        ...
 
 
 def compress_samples(
@@ -32,14 +53,16 @@ def compress_samples(
     *,
     ratio: int | None = None,
     query_aware: bool = False,
+    passes: Passes = together,
 ) -> list[AnchorCache]:
-    """Compress all chunks of all documents of a batch in one pass; join each sample's documents.
+    """Compress all chunks of all documents of a batch; join each sample's documents.
 
     Args:
         method: Compresses.
         samples: Their documents.
         ratio: Tokens per anchor; None for the method's own.
         query_aware: Whether the encoder reads a sample's prompt, the question, behind each chunk.
+        passes: Groups chunks for the encoder.
     """
     chunks: list[list[list[Chunk]]] = [
         [
@@ -53,24 +76,50 @@ def compress_samples(
         ]
         for sample in samples
     ]
-    made = iter(method.compress_chunks([one for row in chunks for part in row for one in part]))
+    flat = [one for row in chunks for part in row for one in part]
+    made = iter(
+        in_passes(
+            lambda picked: method.compress_chunks([flat[one] for one in picked]),
+            [one.num_read for one in flat],
+            passes,
+        )
+    )
     return [
         join([cat([next(made) for _ in part]) for part in row], inv_freq=method.backbone.inv_freq)
         for row in chunks
     ]
 
 
-def predict(method: Method, samples: Sequence[Sample], prompts: Sequence[Prompt]) -> Tensor:
+def predict(
+    method: Method,
+    samples: Sequence[Sample],
+    prompts: Sequence[Prompt],
+    *,
+    passes: Passes = together,
+) -> Tensor:
     """Give each sample's mean loss over its target, (B,), the target being the prompt's end.
 
     Args:
         method: Its backbone decodes, LoRA off.
         samples: The targets.
         prompts: Rows for the decoder: all of prompt and target but the last token.
+        passes: Groups rows for the decoder.
     """
+    losses = in_passes(
+        lambda rows: list(
+            _predict(method, [samples[row].target for row in rows], [prompts[row] for row in rows])
+        ),
+        [len(prompt.token_ids) for prompt in prompts],
+        passes,
+    )
+    return torch.stack(losses)
+
+
+def _predict(method: Method, targets: Sequence[Sequence[int]], prompts: Sequence[Prompt]) -> Tensor:
+    """Predict all targets in one padded pass, (B,)."""
     backbone = method.backbone
     layout = lay_out(prompts, backbone=backbone, pad_id=0)
-    width = max(len(sample.target) for sample in samples)
+    width = max(map(len, targets))
     hidden_BPD = backbone.read(
         layout.embeds_BPD,
         positions_BP=layout.positions_BP,
@@ -81,9 +130,9 @@ def predict(method: Method, samples: Sequence[Sample], prompts: Sequence[Prompt]
     head = backbone.causal_lm.get_output_embeddings()
     assert head is not None  # every causal LM has one
     logits_BTV = head(hidden_BPD[:, -width:])
-    labels_BT = torch.full((len(samples), width), NO_LABEL)
-    for row, sample in enumerate(samples):
-        labels_BT[row, width - len(sample.target) :] = torch.as_tensor(list(sample.target))
+    labels_BT = torch.full((len(targets), width), NO_LABEL)
+    for row, target in enumerate(targets):
+        labels_BT[row, width - len(target) :] = torch.as_tensor(list(target))
     labels_BT = labels_BT.to(logits_BTV.device)
     losses_BT = cross_entropy(
         logits_BTV.float().transpose(1, 2), labels_BT, ignore_index=NO_LABEL, reduction="none"
@@ -92,7 +141,11 @@ def predict(method: Method, samples: Sequence[Sample], prompts: Sequence[Prompt]
 
 
 def continuation(
-    method: Method, samples: Sequence[Sample], anchors: Sequence[AnchorCache]
+    method: Method,
+    samples: Sequence[Sample],
+    anchors: Sequence[AnchorCache],
+    *,
+    passes: Passes = together,
 ) -> Tensor:
     """Predict what follows the compressed text, [LM] first; with a prompt, the answer to it."""
     prompts = [
@@ -103,11 +156,15 @@ def continuation(
         )
         for sample, cache in zip(samples, anchors, strict=True)
     ]
-    return predict(method, samples, prompts)
+    return predict(method, samples, prompts, passes=passes)
 
 
 def autoencoding(
-    method: Method, samples: Sequence[Sample], anchors: Sequence[AnchorCache]
+    method: Method,
+    samples: Sequence[Sample],
+    anchors: Sequence[AnchorCache],
+    *,
+    passes: Passes = together,
 ) -> Tensor:
     """Say the compressed text again, [AE] first, at position 0, the text at 1, 2, ...
 
@@ -129,7 +186,7 @@ def autoencoding(
         )
         for sample, cache in zip(again, anchors, strict=True)
     ]
-    return predict(method, again, prompts)
+    return predict(method, again, prompts, passes=passes)
 
 
 OBJECTIVES: dict[str, Objective] = {

@@ -29,6 +29,7 @@ from sac_rag.layer_calls import call_replayed
 from sac_rag.tokens import Tokens
 from sac_rag.train.checkpoints import last_checkpoint, read_learned, step_of
 from sac_rag.train.module import TrainingModule, make_trainable
+from sac_rag.train.passes import like_lengths, together
 from sac_rag.train.recipe import LoraSettings, Recipe
 from sac_rag.train.samples import Sample
 from sac_rag.train.trainer import make_trainer
@@ -108,7 +109,8 @@ def run_stage(recipe: Recipe, *, callbacks: Sequence[TrainerCallback] = ()) -> P
             "a smaller batch=, or wider data.min_tokens and data.max_tokens"
         )
     logger.info("%s weights learn from %s samples", f"{learned:,}", f"{len(samples):,}")
-    module = TrainingModule(adapter, weights=asdict(recipe.objectives))
+    passes = together if recipe.fsdp else like_lengths(adapter.backbone)
+    module = TrainingModule(adapter, weights=asdict(recipe.objectives), passes=passes)
     trainer = make_trainer(module, samples, recipe, held_out=held_out)
     for callback in callbacks:
         trainer.add_callback(callback)
@@ -124,13 +126,6 @@ def run_stage(recipe: Recipe, *, callbacks: Sequence[TrainerCallback] = ()) -> P
     out = Path(recipe.out) / "adapter"
     trainer.save_adapter(out)
     return out
-
-
-def leave_group() -> None:
-    """Part from the other processes, together: one that leaves early takes the others down."""
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        torch.distributed.destroy_process_group()
 
 
 def _adapter(recipe: Recipe, model: Any, tokens: Tokens) -> Adapter:

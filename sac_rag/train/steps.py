@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 
 from sac_rag.train.evaluation import check_evaluation, run_evaluation
+from sac_rag.train.group import is_first, leave_group
 from sac_rag.train.recipe_file import EVALUATE, Step
-from sac_rag.train.run import leave_group, run_stage
+from sac_rag.train.run import run_stage
 
 
 def run_steps(steps: Sequence[Step], *, show: Callable[[str], None]) -> None:
@@ -24,13 +24,12 @@ def run_steps(steps: Sequence[Step], *, show: Callable[[str], None]) -> None:
     for step in steps:
         if step.stage == EVALUATE:
             check_evaluation(step.recipe)
-    first = os.environ.get("RANK", "0") == "0"
     for step in steps:
         if step.stage != EVALUATE:
             adapter = run_stage(step.recipe)
-            if first:
+            if is_first():
                 show(str(adapter))
     leave_group()
     for step in steps:
-        if step.stage == EVALUATE and first:
+        if step.stage == EVALUATE and is_first():
             show(run_evaluation(step.recipe).to_text())

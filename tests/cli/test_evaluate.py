@@ -99,6 +99,30 @@ def test_a_ratio_that_the_adapter_lacks_is_refused(sac_rag, tiny, questions):
     assert "asked for ratio 15" in " ".join(result.stderr.split())
 
 
+def test_all_that_is_missing_is_refused_before_anything_is_asked(
+    sac_rag, any_ratio_folders, tiny_folders, questions, tmp_path
+):
+    base, several = any_ratio_folders
+    words = ("eval", "--data", questions, "--model", base, "--out", tmp_path / "out")
+    words += ("--adapter", f"many={several}", "--adapter", f"one={tiny_folders[1]}")
+    result = sac_rag(*words, "--methods", "sac,epl,icae", "--ratios", "5,15,7")
+    assert result.exit_code == 2
+    told = " ".join(result.stderr.split())
+    assert "asked for epl, icae, and the adapters given are sac" in told
+    assert "asked for ratio 7 of many, which serves 5, 15, 51" in told
+    assert "asked for ratio 15, 7 of one, which serves 5" in told
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_base_without_an_adapter_serves_no_ratio(sac_rag, tiny_folders, questions):
+    words = ("eval", "--data", questions, "--model", tiny_folders[0], "--ratios", "5")
+    result = sac_rag(*words)
+    assert result.exit_code == 2
+    assert f"asked for ratio 5 of {tiny_folders[0]}, which serves 1" in result.stderr.replace(
+        "\n", ""
+    )
+
+
 def test_hard_compression_stands_beside_the_adapter_at_its_ratio(
     sac_rag_json, tiny, questions, tmp_path
 ):

@@ -7,6 +7,7 @@ import runpy
 import sys
 from dataclasses import replace
 
+import embedded_plan
 import embedded_report
 import embedded_score
 import embedded_table
@@ -20,7 +21,7 @@ from sac_rag.train.__main__ import main as train_main
 from sac_rag.train.recipe import Objectives
 from sac_rag.train.recipe_file import read_recipe
 
-NANO = embedded_table.TRAIN.parent / "sac_rag/embedded/nano"
+NANO = embedded_plan.TRAIN.parent / "sac_rag/embedded/nano"
 TOY = ["batch=2", "micro_batch=2", "save_every=1", "log_every=1", "data.held_out=2"]
 TOY += ["lora.rank=2", "lora.alpha=4", "optim.warmup_steps=1", "steps=1"]
 
@@ -97,11 +98,11 @@ def test_it_is_written(done, tmp_path):
 
 
 def test_methods_differ_in_nothing_but_themselves(tmp_path):
-    table = embedded_table.Table(_args(tmp_path))
+    table = embedded_plan.Table(_args(tmp_path))
     recipes = {}
     for trial in table.trials(1e-3):
         for stage in ("pretrain", "finetune") if trial.row.trained else ():
-            path = embedded_table.TRAIN / "recipes" / f"embedded_{stage}.yaml"
+            path = embedded_plan.TRAIN / "recipes" / f"embedded_{stage}.yaml"
             recipe = read_recipe(path, table.changes(trial, stage))
             assert recipe.compress.chunk_size == 255
             alike = replace(
@@ -112,7 +113,7 @@ def test_methods_differ_in_nothing_but_themselves(tmp_path):
                 adapter="",
             )
             recipes.setdefault((stage, trial.seed), []).append((alike, trial.row.name))
-    assert len(recipes) == 2 * len(embedded_table.SEEDS)
+    assert len(recipes) == 2 * len(embedded_plan.SEEDS)
     for each in recipes.values():
         assert len({name for _, name in each}) == 8
         assert all(recipe == each[0][0] for recipe, _ in each)

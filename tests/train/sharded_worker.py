@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from sac_rag.train.checkpoints import last_checkpoint
-from tests.train.test_trainer import SAMPLES, recipe_for, trainer_for
+from tests.train.short_runs import SAMPLES, recipe_for, trainer_for
 
 
 def main(out: Path) -> None:

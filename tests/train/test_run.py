@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import subprocess
@@ -20,8 +19,9 @@ from sac_rag import SACEngine
 from sac_rag.adapter import Adapter
 from sac_rag.train.__main__ import main
 from sac_rag.train.recipe_file import read_recipe
-from sac_rag.train.run import Samples, reading_order
+from sac_rag.train.run import reading_order
 from tests.tiny import byte_tokenizer, tiny_adapter, tiny_model
+from tests.train.processes import together
 
 pytest.importorskip("datasets", reason="the extra 'train' is not installed")
 TINY = Path(__file__).parents[2] / "train" / "recipes" / "tiny.yaml"
@@ -163,20 +163,6 @@ def test_samples_are_read_as_the_authors_do(stage, order, seed):
     assert recipe.seed == 12345
 
 
-def test_distractors_are_joined_and_repeatable():
-    rows = [
-        {"context_ids": [[index] * 3], "question_ids": [1], "answer_ids": [2]} for index in range(9)
-    ]
-    make = Samples(rows, order=range(9), distractors=3, seed=0)
-    for index in range(9):
-        sample = make[index]
-        assert len(sample.documents) == 4
-        assert [index] * 3 in sample.documents
-        assert len({document[0] for document in sample.documents}) == 4
-        assert sample == make[index]
-    assert {tuple(make[index].documents).index([index] * 3) for index in range(9)} != {0}
-
-
 def refusal(capsys) -> str:
     shown = capsys.readouterr().err
     return shown[shown.rindex("error: ") :]
@@ -284,21 +270,6 @@ def test_two_processes_equal_one(changes, tmp_path):
     ):
         assert (step, seen) == (their_step, their_seen)
         assert numbers == [one if one is None else pytest.approx(one) for one in their_numbers]
-
-
-def together(words: list[str]) -> None:
-    """Run a command in two processes."""
-    python, *rest = words
-    launch = [python, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    done = subprocess.run(
-        [*launch, *rest],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def same_adapter(first: Path, second: Path) -> None:

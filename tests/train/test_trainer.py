@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,65 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
-from safetensors.torch import load_file
 from torch.utils.data import BatchSampler
 
 from sac_rag.adapter import Adapter
 from sac_rag.errors import ConfigError, StoreWriteError
-from sac_rag.train.checkpoints import LEARNED_FILE, last_checkpoint, writing
-from sac_rag.train.loop import SACTrainer
-from sac_rag.train.module import TrainingModule, make_trainable
-from sac_rag.train.recipe import DataSettings, Objectives, OptimSettings, Recipe
-from sac_rag.train.samples import Sample
-from sac_rag.train.trainer import make_trainer
-from tests.tiny import tiny_adapter, tiny_model
-
-DRAW = torch.Generator().manual_seed(0)  # the same in every process
-SAMPLES = [
-    Sample(
-        documents=(torch.randint(3, 264, (20 + 7 * index,), generator=DRAW).tolist(),),
-        target=torch.randint(3, 264, (4 + index % 3,), generator=DRAW).tolist(),
-    )
-    for index in range(24)
-]
-
-
-def recipe_for(out: Path, **changes) -> Recipe:
-    settings = {
-        "stage": "pretrain",
-        "objectives": Objectives(continuation=1.0),
-        "data": DataSettings(train=("synthetic://text",)),
-        "optim": OptimSettings(lr=1e-2, warmup_steps=3),
-        "steps": 6,
-        "batch": 4,
-        "micro_batch": 2,
-        "save_every": 3,
-        "log_every": 1,
-    }
-    return Recipe(out=str(out), **{**settings, **changes})
-
-
-def trainer_for(recipe: Recipe, **held_out) -> SACTrainer:
-    adapter = tiny_adapter(tiny_model())
-    make_trainable(adapter)
-    module = TrainingModule(adapter, weights={"continuation": 1.0})
-    return make_trainer(module, SAMPLES, recipe, **held_out)
-
-
-def train(recipe: Recipe, *, until: int | None = None, **held_out) -> list[float]:
-    trainer = trainer_for(recipe, **held_out)
-    if until is not None:
-        trainer.args.max_steps = until
-    trainer.train(resume_from_checkpoint=last_checkpoint(recipe.out))
-    return [line["loss"] for line in history(recipe.out) if "loss" in line]
-
-
-def history(out: Path | str) -> list[dict]:
-    return [json.loads(line) for line in (Path(out) / "history.jsonl").open()]
-
-
-def learned(out: Path) -> dict[str, torch.Tensor]:
-    return load_file(Path(last_checkpoint(out) or "") / LEARNED_FILE)
+from sac_rag.train.checkpoints import last_checkpoint, writing
+from sac_rag.train.recipe import OptimSettings
+from tests.tiny import tiny_model
+from tests.train.short_runs import SAMPLES, history, learned, recipe_for, train, trainer_for
 
 
 def test_a_resumed_run_is_the_unbroken_run_bit_for_bit(tmp_path):

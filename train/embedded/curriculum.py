@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from atlas import Document, Question, Style, World, write
-from gaze import Asked, Gaze, aim
+from gaze import Asked, Gaze, aim, place
 from phrases import ENDS, SURNAME_ENDS
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
@@ -163,6 +163,13 @@ class Coder:
         return max(i for i, (start, _) in enumerate(offsets) if start < end)
 
     @staticmethod
+    def fronts(documents: list[str]) -> list[int]:
+        """Give the characters of a context in front of each document's text."""
+        return [
+            len(CONTEXT) * (d + 1) + d + sum(map(len, documents[:d])) for d in range(len(documents))
+        ]
+
+    @staticmethod
     def _together(documents: list[str]) -> str:
         return "\n".join(CONTEXT + text for text in documents)
 
@@ -216,24 +223,6 @@ def _ask(
     return asked, [*coder.ids(question.answer), coder.eos]
 
 
-def _placed(coder: Coder, texts: list[str], chosen: list[tuple[Question, int]]) -> list[Asked]:
-    """Say where the questions of a context, each with its document's number, stand."""
-    before = [len(CONTEXT) * (d + 1) + d + sum(map(len, texts[:d])) for d in range(len(texts))]
-    placed = []
-    for question, d in chosen:
-        prompt = PROMPT.format(question.question)
-        name_end = prompt.index(question.own_name) + len(question.own_name)
-        placed.append(
-            Asked(
-                question=question,
-                before=before[d],
-                name=coder.place(prompt, name_end),
-                answer=len(coder.ids(prompt)) - 1,
-            )
-        )
-    return placed
-
-
 def make_batch(
     world: World,
     coder: Coder,
@@ -274,7 +263,8 @@ def make_batch(
         chosen = rng.sample(pool, min(n, len(pool)))
         chosen += rng.choices(pool, k=n - len(chosen))
         if level.guided and not (wrapped or long):
-            placed.append(_placed(coder, [d.text for d in documents], chosen))
+            before = coder.fronts([d.text for d in documents])
+            placed.append(place(coder, PROMPT, [(one, before[d]) for one, d in chosen]))
         for i, (question, _) in enumerate(chosen):
             asked, answer = _ask(coder, rng, question, wrapped)
             ids = torch.tensor(asked + answer)[:q]

@@ -16,12 +16,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import fastlama as fl
 import torch
 import torch.nn.functional as F
 from atlas import Question
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from curriculum import Coder
 
 NAMING, FINDING = 1, 2
 """Layers, counted from 0, whose first head is guided."""
@@ -56,6 +60,29 @@ class Asked:
     """Place of the name's last token among the question's tokens."""
     answer: int
     """Place of the token that predicts the answer's first."""
+
+
+def place(coder: Coder, prompt: str, chosen: Sequence[tuple[Question, int]]) -> list[Asked]:
+    """Say where questions of a context stand.
+
+    Args:
+        coder: The tokenizer.
+        prompt: What stands around a question, which is put in for ``{}``.
+        chosen: Questions, each with the characters of the context before its document's text.
+    """
+    placed = []
+    for question, before in chosen:
+        text = prompt.format(question.question)
+        name_end = text.index(question.own_name) + len(question.own_name)
+        placed.append(
+            Asked(
+                question=question,
+                before=before,
+                name=coder.place(text, name_end),
+                answer=len(coder.ids(text)) - 1,
+            )
+        )
+    return placed
 
 
 def aim(starts: Sequence[Sequence[int]], asked: Sequence[Sequence[Asked]]) -> Gaze:

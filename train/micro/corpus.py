@@ -19,8 +19,7 @@ VALID = "wikitext2_valid"
 """For perplexity alone."""
 HELD_OUT_FROM, HELD_OUT_EVERY = "enwiki_train", 200
 """Every 200th document of this text is never trained on."""
-TRAIN_SETS = (
-    "squad11_part",
+_OF_BOTH = (
     "squadshifts_amazon",
     "squadshifts_newwiki",
     "squadshifts_reddit",
@@ -28,19 +27,11 @@ TRAIN_SETS = (
     "nq_qed",
     "nq_swap",
     "fairytaleqa",
-    "bioasq",
 )
+"""Questions with a part to train on and one to be asked."""
+TRAIN_SETS = ("squad11_part", *_OF_BOTH, "bioasq")
 """Questions that are trained on: ``qa/NAME.train.jsonl.xz``."""
-IN_DOMAIN = (
-    "squad11_half",
-    "squadshifts_amazon",
-    "squadshifts_newwiki",
-    "squadshifts_reddit",
-    "nq_open_gold",
-    "nq_qed",
-    "nq_swap",
-    "fairytaleqa",
-)
+IN_DOMAIN = ("squad11_half", *_OF_BOTH)
 """Sets of the in-domain average: ``qa/NAME.dev.jsonl.xz``."""
 OUT_OF_DOMAIN = ("policyqa", "clapnq_longform", "pubmedqa")
 """Sets of the out-of-domain average: nothing like them is trained on."""

@@ -1,14 +1,14 @@
-"""Training throughput: the chunks of a batch encoded together, against a loop at batch 1.
+"""Training throughput: a batch in passes of like length, in one padded pass, and one by one.
 
     python train/reproduce/throughput.py --json throughput.json
 
-Both roads do forward and backward of the same samples (a context, and as much that follows it) in
+All roads do forward and backward of the same samples (a context, and as much that follows it) in
 one process, one after the other in every round. The table gives tokens per second that encoder and
 decoder read, padding not counted: median, slowest and fastest round; on a CPU by the time of the
-process, on a GPU by the clock. The gradients of both are compared first, which warms both up. Data
+process, on a GPU by the clock. The gradients of all are compared first, which warms them up. Data
 and the weights of the larger shape are random: speed is all that is measured.
 
-One CPU core does the same arithmetic on both roads, and the batch pays for its padding; a device
+One CPU core does the same arithmetic on all roads, and one pass pays for its padding; a device
 that one chunk leaves idle is what batches are for. ``--shortest`` as ``--longest`` takes the
 padding away.
 """
@@ -35,7 +35,8 @@ from sac_rag.chunking import split_chunks
 from sac_rag.config import CompressConfig
 from sac_rag.engine.loading import EMBEDDED, load_base
 from sac_rag.train.module import TrainingModule, make_trainable
-from sac_rag.train.objectives import continuation
+from sac_rag.train.objectives import compress_samples, continuation
+from sac_rag.train.passes import Passes, like_lengths, together
 from sac_rag.train.samples import Sample
 
 Road = Callable[[TrainingModule, Sequence[Sample]], None]
@@ -51,11 +52,6 @@ LARGER = LlamaConfig(
 )
 
 
-def batched(module: TrainingModule, samples: Sequence[Sample]) -> None:
-    """All chunks in one encoder pass, all samples in one decoder pass, padded and masked."""
-    module(samples)["loss"].backward()
-
-
 def looped(module: TrainingModule, samples: Sequence[Sample]) -> None:
     """One chunk after another, then one sample after another."""
     method = module.method
@@ -66,7 +62,22 @@ def looped(module: TrainingModule, samples: Sequence[Sample]) -> None:
         (continuation(method, [sample], [anchors]).sum() / len(samples)).backward()
 
 
-ROADS: dict[str, Road] = {"loop at batch 1": looped, "batched": batched}
+def padded(module: TrainingModule, samples: Sequence[Sample]) -> None:
+    """All chunks in one encoder pass, all samples in one decoder pass, padded and masked."""
+    anchors = compress_samples(module.method, samples, passes=together)
+    continuation(module.method, samples, anchors, passes=together).mean().backward()
+
+
+def grouped(module: TrainingModule, samples: Sequence[Sample]) -> None:
+    """Chunks, then samples, in passes of like length: the road that training takes."""
+    module(samples)["loss"].backward()
+
+
+ROADS: dict[str, Road] = {
+    "loop at batch 1": looped,
+    "one padded pass": padded,
+    "passes of like length": grouped,
+}
 
 
 def models(device: torch.device, dtype: str) -> dict[str, torch.nn.Module]:
@@ -88,7 +99,8 @@ def trained(model: torch.nn.Module) -> TrainingModule:
     )
     adapter = Adapter.create(model, compress=CompressConfig(ratio=5), lora=lora)  # type: ignore[arg-type]
     make_trainable(adapter)
-    return TrainingModule(adapter, weights={"continuation": 1.0}).train()
+    passes = like_lengths(adapter.backbone)
+    return TrainingModule(adapter, weights={"continuation": 1.0}, passes=passes).train()
 
 
 def drawn(batch: int, shortest: int, longest: int, vocab: int) -> list[Sample]:
@@ -103,7 +115,7 @@ def drawn(batch: int, shortest: int, longest: int, vocab: int) -> list[Sample]:
 
 
 def difference(module: TrainingModule, samples: Sequence[Sample]) -> float:
-    """Give the largest difference of the roads' gradients, relative to the largest gradient."""
+    """Give the largest difference of a road's gradients from the loop's, by the largest of them."""
     found = []
     for road in ROADS.values():
         module.zero_grad()
@@ -111,11 +123,12 @@ def difference(module: TrainingModule, samples: Sequence[Sample]) -> float:
         grads = [one.grad.flatten() for one in module.parameters() if one.grad is not None]
         found.append(torch.cat(grads).float())
     module.zero_grad()
-    return ((found[0] - found[1]).abs().max() / found[0].abs().max()).item()
+    loop, *others = found
+    return max(((loop - one).abs().max() / loop.abs().max()).item() for one in others)
 
 
-def padding(samples: Sequence[Sample], chunk_size: int) -> float:
-    """Give the share of what the batched road reads that is padding."""
+def padding(samples: Sequence[Sample], chunk_size: int, passes: Passes) -> float:
+    """Give the share of what encoder and decoder read that is padding."""
     chunks = [
         len(chunk)
         for sample in samples
@@ -123,7 +136,11 @@ def padding(samples: Sequence[Sample], chunk_size: int) -> float:
         for chunk in split_chunks(list(document), chunk_size=chunk_size)
     ]
     targets = [len(sample.target) for sample in samples]
-    read = len(chunks) * max(chunks) + len(targets) * max(targets)
+    read = sum(
+        len(rows) * max(lengths[row] for row in rows)
+        for lengths in (chunks, targets)
+        for rows in passes(lengths)
+    )
     return 1 - (sum(chunks) + sum(targets)) / read
 
 
@@ -152,7 +169,7 @@ def measure(module: TrainingModule, samples: Sequence[Sample], rounds: int) -> d
 
 def main() -> None:
     """Measure, show, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--batch", type=int, default=8, help="samples of a batch")
     parser.add_argument("--shortest", type=int, default=80, help="tokens of the shortest sample")
     parser.add_argument("--longest", type=int, default=320, help="tokens of the longest sample")
@@ -171,6 +188,12 @@ def main() -> None:
         samples = drawn(asked.batch, asked.shortest, asked.longest, vocab)
         apart = difference(module, samples)
         rates = measure(module, samples, asked.rounds)
+        chunk_size = module.method.config.chunk_size
+        shares = {
+            "loop at batch 1": 0.0,
+            "one padded pass": padding(samples, chunk_size, together),
+            "passes of like length": padding(samples, chunk_size, module.passes),
+        }
         base = statistics.median(rates["loop at batch 1"])
         for road, found in rates.items():
             rows.append(
@@ -182,7 +205,7 @@ def main() -> None:
                     "fastest": max(found),
                     "times_the_loop": statistics.median(found) / base,
                     "gradients_apart": apart,
-                    "padding": padding(samples, module.method.config.chunk_size),
+                    "padding": shares[road],
                 }
             )
     show(rows)
@@ -201,17 +224,16 @@ def main() -> None:
 
 def show(rows: Sequence[dict]) -> None:
     """Print the table."""
-    print("| model | road | tokens/s | slowest to fastest | times the loop |")
-    print("|---|---|---:|---:|---:|")
+    print("| model | road | padding | tokens/s | slowest to fastest | times the loop |")
+    print("|---|---|---:|---:|---:|---:|")
     for row in rows:
         spread = f"{row['slowest']:,.0f} to {row['fastest']:,.0f}"
         print(
-            f"| {row['model']} | {row['road']} | {row['tokens_per_second']:,.0f} | {spread} "
-            f"| {row['times_the_loop']:.2f} |"
+            f"| {row['model']} | {row['road']} | {row['padding']:.0%} "
+            f"| {row['tokens_per_second']:,.0f} | {spread} | {row['times_the_loop']:.2f} |"
         )
     apart = max(row["gradients_apart"] for row in rows)
-    print(f"\n{rows[0]['padding']:.0%} of what the batched road reads is padding.")
-    print(f"Gradients of both roads differ by at most {apart:.1e} of the largest.")
+    print(f"\nGradients of the roads differ by at most {apart:.1e} of the largest.")
 
 
 if __name__ == "__main__":
