@@ -129,5 +129,6 @@ def _least(engine: SACEngine) -> int:
 
 def _bytes_of_a_place(engine: SACEngine) -> int:
     """Of a cached token, by an own road: from a cache in full precision."""
-    [cache] = engine.compress(DOCUMENTS[:1])
+    [one] = engine.compress_each(DOCUMENTS[:1])
+    cache = one.cache
     return cache.keys[:, :, :1].nbytes + cache.values[:, :, :1].nbytes
