@@ -17,7 +17,7 @@ from sac_rag.errors import (
     CorruptEntryError,
     IncompatibleCacheError,
 )
-from sac_rag.layout import num_anchors_of_text
+from sac_rag.layout import max_tokens_of_anchors, num_anchors_of_text
 from sac_rag.store import AnchorStore
 from sac_rag.tokens import Tokens
 
@@ -129,6 +129,23 @@ class Compressor:
         chunk_size = self.adapter.config.compress.chunk_size
         ratio = self.wants.ratio(document)
         return num_anchors_of_text(self.count_tokens(document), ratio=ratio, chunk_size=chunk_size)
+
+    def count_positions(self, document: Document | Stored | AnchorCache) -> int:
+        """Count the positions of the window that a document takes; reads no tensor."""
+        if isinstance(document, AnchorCache):
+            return document.span
+        if isinstance(document, Document):
+            return self.count_tokens(document)
+        entry = self.store.entry(document.key)
+        if entry is not None and entry.num_tokens is not None:
+            return entry.num_tokens
+        kept = self.store.text_of(document.key)
+        if kept is not None:
+            return self.count_tokens(Document(text=kept.text, title=kept.title))
+        compress = self.adapter.config.compress
+        return max_tokens_of_anchors(
+            document.num_anchors, ratio=max(compress.served), chunk_size=compress.chunk_size
+        )
 
     def count_tokens(self, document: Document) -> int:
         """Count what the encoder reads of a document, BOS and prefix included."""

@@ -105,4 +105,4 @@ class SACNodePostprocessor(EngineFields, BaseNodePostprocessor):
 def _anchors_of(item: NodeWithScore) -> int:
     """Count the anchors that stand for a node; 0 if it goes to the LLM as text."""
     match = HANDLE.fullmatch(item.node.llm_text) if isinstance(item.node, SACTextNode) else None
-    return int(match[1]) if match else 0
+    return int(match["anchors"]) if match else 0
