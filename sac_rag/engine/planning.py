@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sac_rag.engine.compressor import Compressor
@@ -53,6 +53,7 @@ class PlanCalls:
             EmptyInputError: If a document holds no text.
         """
         compressor = self._open().compressor
+        documents = [documents] if isinstance(documents, str | Mapping) else documents  # type: ignore[list-item]
         texts = [_with_text(document, index) for index, document in enumerate(documents)]
         candidates = _candidates(texts, scores, compressor)
         budget, place = _budget(anchors, nbytes, compressor)

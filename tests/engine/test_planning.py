@@ -74,6 +74,12 @@ def test_a_budget_for_all_reads_the_best_in_full_and_the_rest_at_the_finest_rati
     assert [fineness(one) for one in again] == [51, 51, 51]
 
 
+def test_one_document_may_come_alone(planner):
+    for document in DOCUMENTS[:2]:
+        assert planner.plan(document, anchors=999) == planner.plan([document], anchors=999)
+    assert planner.plan([], anchors=0) == []
+
+
 def test_the_better_of_two_as_long_gets_the_finer_ratio(planner):
     planned = planner.plan([DOCUMENTS[0]] * 2, [0.2, 0.8], anchors=200)
     assert fineness(planned[1]) < fineness(planned[0])
