@@ -87,6 +87,14 @@ class Backbone:
         return int(self.config.hidden_size)
 
     @property
+    def token_bytes(self) -> int:
+        """Keys and values of one token, or anchor, in the decoder's cache, in bytes."""
+        config = self.config
+        heads, dim = config.num_attention_heads, getattr(config, "head_dim", None)
+        per_layer = 2 * config.num_key_value_heads * (dim or config.hidden_size // heads)
+        return self.num_layers * per_layer * self.dtype.itemsize
+
+    @property
     def window(self) -> int:
         """Positions the model was made for, in tokens."""
         return int(self.config.max_position_embeddings)

@@ -118,8 +118,7 @@ def plan_ratios(
     """
     _check(documents, ratios, full_text)
     cost = cost or in_anchors()
-    by_score = sorted(range(len(documents)), key=lambda index: -documents[index].score)
-    in_full = set(by_score[:full_text])
+    in_full = highest(documents, full_text)
     choices = [
         _hull(
             [
@@ -151,6 +150,15 @@ def plan_ratios(
         worth=sum(one.score * rung.gain for one, rung in zip(documents, chosen, strict=True)),
         next_cost=next_cost,
     )
+
+
+def highest(documents: Sequence[Candidate], count: int) -> set[int]:
+    """Give the indices of so many documents of the highest scores, the first of equal ones.
+
+    >>> highest([Candidate(num_tokens=9, score=score) for score in (1, 3, 1)], 2)
+    {0, 1}
+    """
+    return set(sorted(range(len(documents)), key=lambda index: -documents[index].score)[:count])
 
 
 @dataclass(frozen=True, kw_only=True)

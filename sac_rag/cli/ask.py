@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +14,11 @@ from sac_rag.cli.compress import note_skipped
 from sac_rag.cli.inputs import InputDocument, find_files, read_documents
 from sac_rag.cli.opening import note_lossy, open_engine
 from sac_rag.cli.output import emit_json, err, printable, seconds, size, waiting
-from sac_rag.errors import EmptyInputError
+from sac_rag.errors import ConfigError, EmptyInputError
 
 if TYPE_CHECKING:
     from sac_rag.engine import Answer, SACEngine, Usage
+    from sac_rag.engine.requests import DocumentLike
 
 SETTINGS = {"context_settings": {"allow_extra_args": True}}
 """For typer: words beyond the question are documents, as in ``--docs a.md b.md``."""
@@ -38,6 +40,15 @@ def ask(
     full: Annotated[
         bool, typer.Option("--full", help="Read the documents in full instead of as anchors.")
     ] = False,
+    budget: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="ANCHORS",
+            help="Most anchors for all documents: each gets the finest ratio that fits.",
+            show_default=False,
+        ),
+    ] = None,
     stream: Annotated[bool, typer.Option(help="Print the answer as it comes.")] = True,
     model: options.Model = "embedded",
     adapter: options.Adapter = None,
@@ -62,6 +73,7 @@ def ask(
     sac-rag ask "Who founded Dralbeck?" --docs notes/ more.md
     """
     question, paths = _question_first(question, [*(docs or []), *ctx.args])
+    _check_budget(budget, full=full, ratio=ratio)
     found = find_files(paths)
     note_skipped(found)
     documents = list(read_documents(found.files))
@@ -84,7 +96,9 @@ def ask(
         codec=codec,
     ) as engine:
         show = stream and not as_json
-        answer = _answer(engine, question, documents, compress=not full, show=show, **sampling)
+        texts = [document.mapping for document in documents]
+        given = texts if budget is None else engine.plan(texts, anchors=budget)
+        answer = _answer(engine, question, given, compress=not full, show=show, **sampling)
         lossy = engine.store.stats.lossy
     if as_json:
         emit_json(_report(question, answer, documents, full=full))
@@ -124,16 +138,23 @@ def _question_first(question: str | None, paths: list[str]) -> tuple[str, list[s
     return question, paths
 
 
+def _check_budget(budget: int | None, *, full: bool, ratio: int | None) -> None:
+    other = "--full" if full else None if ratio is None else f"--ratio {ratio}"
+    if budget is not None and other:
+        raise ConfigError(
+            f"got --budget {budget} and {other}: a budget chooses the ratios itself; leave one out"
+        )
+
+
 def _answer(
     engine: SACEngine,
     question: str,
-    documents: list[InputDocument],
+    texts: Sequence[DocumentLike],
     *,
     compress: bool,
     show: bool,
     **sampling: Any,
 ) -> Answer:
-    texts = [document.mapping for document in documents]
     if not show:
         with waiting("answering ..."):
             return engine.answer(question, texts, compress=compress, **sampling)

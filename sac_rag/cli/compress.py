@@ -55,7 +55,7 @@ def compress(
     ) as engine:
         rows = []
         with progress(what="compressing", total=total) as bar:
-            for batch in _batches(read_documents(found.files)):
+            for batch in in_batches(read_documents(found.files)):
                 rows += _compress(engine, batch, codec)
                 bar.advance(bar.task_ids[0], len(batch))
         fingerprint, wanted_ratio = engine.fingerprint, engine.ratio
@@ -119,7 +119,7 @@ def _entry(engine: SACEngine, one: Compressed, codec: str | None) -> StoreEntry 
     return store.entry(key)
 
 
-def _batches(documents: Iterable[InputDocument]) -> Iterator[list[InputDocument]]:
+def in_batches(documents: Iterable[InputDocument]) -> Iterator[list[InputDocument]]:
     """Group documents, so that short ones are encoded together and the bar still moves."""
     batch: list[InputDocument] = []
     for document in documents:

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from sac_rag.cli import options
+from sac_rag.cli.fit_basis import fit_basis
 from sac_rag.cli.opening import open_existing
 from sac_rag.cli.output import count, emit_json, err, out, progress, size, table
 from sac_rag.errors import AnchorNotFoundError, ConfigError, SACError
@@ -18,10 +19,12 @@ from sac_rag.store import AnchorStore, StoredText, StoreEntry
 from sac_rag.store.anchors import TEXT
 
 store = typer.Typer(
-    help="List, verify, clean and empty a store of anchors.",
+    help="List, verify and clean a store of anchors; fit a basis for its codec pca.",
     invoke_without_command=True,
     pretty_exceptions_enable=False,
 )
+
+store.command("fit-basis")(fit_basis)
 
 Where = Annotated[str, typer.Argument(metavar="STORE", help="The store's folder.")]
 

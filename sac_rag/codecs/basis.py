@@ -66,6 +66,28 @@ class PCABasis:
         """
         return PCABasis(**{**self._fields(), "steps": _steps(self.spreads, bits), "bits": bits})
 
+    def kept_variance(self, caches: Sequence[AnchorCache]) -> tuple[float, float]:
+        """Measure how much of the variance of (keys, values) is left when they are rounded.
+
+        Args:
+            caches: Of the compressor that it was fitted on; the sample itself, or others. Taken
+                one at a time.
+
+        Returns:
+            1 less the squared error in parts of the spread about the basis' means, from 0 to 1 but
+            for texts so unlike the sample that their error outweighs them.
+        """
+        error, spread = torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+        for cache in caches:
+            parts = samples_of(cache, inv_freq=self.inv_freq) - self.means[:, :, None]
+            parts = torch.einsum("slac,slcd->slda", parts, self.axes)
+            steps = self.steps[..., None, None]
+            lost = parts - torch.round(parts / steps) * steps
+            error += lost.double().square().sum(dim=(1, 2, 3))
+            spread += parts.double().square().sum(dim=(1, 2, 3))
+        keys, values = (1 - error / spread.clamp_min(torch.finfo(torch.float64).tiny)).tolist()
+        return keys, values
+
     def to_bytes(self) -> bytes:
         """Write it, with a checksum."""
         fields = self._fields()
@@ -85,7 +107,7 @@ class PCABasis:
         if (note.get("kind"), note["format_version"]) != ("pca basis", BASIS_VERSION):
             raise StoreFormatError(
                 f"asked for a PCA basis of version {BASIS_VERSION}, found {note.get('kind')!r} of "
-                f"version {note['format_version']}; fit a new one with sac_rag.codecs.fit_pca"
+                f"version {note['format_version']}; fit a new one with `sac-rag store fit-basis`"
             )
         about = {name: note[name] for name in ("heads", "fingerprint", "bits")}
         return cls(**read_tensors(blob), **about)
@@ -108,7 +130,7 @@ class PCABasis:
         if not file.is_file():
             raise ConfigError(
                 f"asked for a PCA basis at {file}: there is no such file; fit one with "
-                "sac_rag.codecs.fit_pca and save it there"
+                "`sac-rag store fit-basis`, or with sac_rag.codecs.fit_pca and save it there"
             )
         return cls.from_bytes(file.read_bytes())
 

@@ -28,10 +28,11 @@ def check_codec_name(name: str) -> None:
     if path and not Path(path).exists():
         raise ConfigError(
             f"asked for codec {name!r}: there is no such file or folder; fit a basis with "
-            "sac_rag.codecs.fit_pca and save it there"
+            "`sac-rag store fit-basis`, or with sac_rag.codecs.fit_pca and save it there"
         )
     if kind == PCA and not path:
         raise ConfigError(
-            f"asked for codec {name!r} without its basis; fit one with sac_rag.codecs.fit_pca, "
-            f"save it beside the adapter, and write {PCA}:FILE (or its folder)"
+            f"asked for codec {name!r} without its basis; fit one on some documents with "
+            f"`sac-rag store fit-basis` (or sac_rag.codecs.fit_pca) and write {PCA}:FILE (or its "
+            "folder)"
         )

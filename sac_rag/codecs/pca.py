@@ -101,5 +101,5 @@ class PCACodec:
             raise IncompatibleCacheError(
                 f"the PCA basis was fitted on anchors of compressor {basis.fingerprint[:12]} with "
                 f"(layers, heads, head dim) {fitted}; these are of {cache.fingerprint[:12]} with "
-                f"{shape}; fit one on theirs with sac_rag.codecs.fit_pca"
+                f"{shape}; fit one on theirs with `sac-rag store fit-basis`"
             )

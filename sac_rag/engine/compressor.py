@@ -17,7 +17,7 @@ from sac_rag.errors import (
     CorruptEntryError,
     IncompatibleCacheError,
 )
-from sac_rag.layout import num_anchors_of_text
+from sac_rag.layout import max_tokens_of_anchors, num_anchors_of_text
 from sac_rag.store import AnchorStore
 from sac_rag.tokens import Tokens
 
@@ -51,7 +51,8 @@ class Compressor:
 
         Args:
             documents: Texts, or what stands for them.
-            questions: What each is compressed for, in query-aware mode; None without.
+            questions: What each is compressed for, in query-aware mode; None without. What is
+                stored brings its own.
             cancel: When set, encoding stops at the next batch.
 
         Raises:
@@ -66,6 +67,7 @@ class Compressor:
         keys: list[str | None] = []
         asked = [None] * len(documents) if questions is None else questions
         for document, question in zip(documents, asked, strict=True):
+            question = self.wants.asked(document, question)
             question_ids = self.wants.question_ids(question)
             if isinstance(document, AnchorCache):
                 self._check_own(document, question_ids)
@@ -77,13 +79,14 @@ class Compressor:
             if loaded is not None:
                 found[key] = loaded
             elif not isinstance(document, AnchorCache):
-                text = self._text_of(document)
+                text = self._text_of(document, question_ids)
                 missing[key] = Missing(
                     key=key,
                     document=text,
                     seen_ids=self.seen_ids(text),
                     ratio=self.wants.ratio(text),
                     question_ids=question_ids,
+                    question=question,
                 )
         found.update(self._encoder.encode(list(missing.values()), cancel=cancel))
         return [
@@ -103,17 +106,19 @@ class Compressor:
 
     def key_of(self, document: Document | Stored, question: str | None = None) -> str:
         """Give the key under which the store keeps, or would keep, a document's anchors."""
+        question = self.wants.asked(document, question)
         return self._key(document, self.wants.question_ids(question))
 
     def _key(self, document: Document | Stored, question_ids: tuple[int, ...]) -> str:
         if isinstance(document, Stored):
-            self.wants.refuse_handles()
             return document.key
         return self.wants.key(document, question_ids)
 
-    def has(self, document: Document | Stored | AnchorCache) -> bool:
+    def has(self, document: Document | Stored | AnchorCache, question: str | None = None) -> bool:
         """Say whether the store has a document's anchors, without reading them."""
-        return not isinstance(document, AnchorCache) and self.key_of(document) in self.store
+        if isinstance(document, AnchorCache):
+            return False
+        return self.key_of(document, question) in self.store
 
     def count_anchors(self, document: Document | Stored | AnchorCache) -> int:
         """Count the anchors that stand, or would stand, for a document."""
@@ -124,6 +129,23 @@ class Compressor:
         chunk_size = self.adapter.config.compress.chunk_size
         ratio = self.wants.ratio(document)
         return num_anchors_of_text(self.count_tokens(document), ratio=ratio, chunk_size=chunk_size)
+
+    def count_positions(self, document: Document | Stored | AnchorCache) -> int:
+        """Count the positions of the window that a document takes; reads no tensor."""
+        if isinstance(document, AnchorCache):
+            return document.span
+        if isinstance(document, Document):
+            return self.count_tokens(document)
+        entry = self.store.entry(document.key)
+        if entry is not None and entry.num_tokens is not None:
+            return entry.num_tokens
+        kept = self.store.text_of(document.key)
+        if kept is not None:
+            return self.count_tokens(Document(text=kept.text, title=kept.title))
+        compress = self.adapter.config.compress
+        return max_tokens_of_anchors(
+            document.num_anchors, ratio=max(compress.served), chunk_size=compress.chunk_size
+        )
 
     def count_tokens(self, document: Document) -> int:
         """Count what the encoder reads of a document, BOS and prefix included."""
@@ -146,7 +168,7 @@ class Compressor:
         cache = cache.to(self.adapter.backbone.device)
         return Compressed(cache=cache, key=key, load_s=time.perf_counter() - began)
 
-    def _text_of(self, document: Document | Stored) -> Document:
+    def _text_of(self, document: Document | Stored, question_ids: tuple[int, ...]) -> Document:
         if isinstance(document, Document):
             return document
         kept = self.store.text_of(document.key)
@@ -157,7 +179,7 @@ class Compressor:
                 f"the handle of document {document.key} is genuine, but the store holds neither "
                 f"{coarse} nor its text any more; compress the document again"
             )
-        return self.wants.read_back(kept, document.key)
+        return self.wants.read_back(kept, document.key, question_ids)
 
 
 __all__ = ["Compressed", "Compressor"]

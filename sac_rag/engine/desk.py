@@ -27,6 +27,7 @@ class HandleDesk:
         self,
         documents: Sequence[Document | Stored | AnchorCache],
         *,
+        question: str | None = None,
         cancel: threading.Event | None = None,
     ) -> list[Handle]:
         """Compress and store documents; give a handle for each (see ``SACEngine.issue``).
@@ -34,12 +35,12 @@ class HandleDesk:
         What the store has is signed without being read: should it prove damaged when a question
         needs it, it is encoded again from the kept text.
         """
-        self._compressor.wants.refuse_handles()
-        missing = [one for one in documents if not self._compressor.has(one)]
-        for one in self._compressor.compress(missing, cancel=cancel):
+        missing = [one for one in documents if not self._compressor.has(one, question)]
+        questions = [question] * len(missing)
+        for one in self._compressor.compress(missing, questions=questions, cancel=cancel):
             if one.write_error is not None:
                 raise one.write_error
-        return [self._sign(one) for one in documents]
+        return [self._sign(one, question) for one in documents]
 
     def key_of(self, document: Document | Stored | AnchorCache, question: str | None = None) -> str:
         """Give a document's key in the store (see ``SACEngine.key_of``)."""
@@ -47,8 +48,8 @@ class HandleDesk:
             raise ConfigError("an AnchorCache has no text to store; give the document's text")
         return self._compressor.key_of(document, question)
 
-    def _sign(self, document: Document | Stored | AnchorCache) -> Handle:
-        key = self.key_of(document)
+    def _sign(self, document: Document | Stored | AnchorCache, question: str | None) -> Handle:
+        key = self.key_of(document, question)
         num_anchors = self._compressor.count_anchors(document)
         namespace = self._store.namespace
         text = issue(self._store.secret, namespace=namespace, key=key, num_anchors=num_anchors)
@@ -69,8 +70,15 @@ class HandleDesk:
                 segments.pop()
             if part.key not in named:
                 named.add(part.key)
-                segments.append(Stored(key=part.key, num_anchors=part.num_anchors))
+                segments.append(self._stored(part))
         return segments
+
+    def _stored(self, handle: Handle) -> Stored:
+        """Give what a handle stands for; in query-aware mode with the question it serves."""
+        aware = self._compressor.wants.query_aware
+        kept = self._store.text_of(handle.key) if aware else None
+        question = None if kept is None else kept.question
+        return Stored(key=handle.key, num_anchors=handle.num_anchors, question=question)
 
     def count_tokens(self, text: str) -> int:
         """Count a text's tokens; a handle in it counts as its anchors."""
@@ -82,5 +90,4 @@ class HandleDesk:
     def _split(self, text: str) -> list[str | Handle]:
         if not contains_handle(text):
             return [text]
-        self._compressor.wants.refuse_handles()
         return split(text, secret=self._store.secret, namespace=self._store.namespace)

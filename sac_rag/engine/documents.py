@@ -55,16 +55,28 @@ class DocumentCalls:
         return self._open().desk.key_of(as_segment(document), question)
 
     def issue(
-        self, documents: Sequence[DocumentLike], *, cancel: threading.Event | None = None
+        self,
+        documents: Sequence[DocumentLike],
+        *,
+        question: str | None = None,
+        cancel: threading.Event | None = None,
     ) -> list[Handle]:
         """Compress and store documents, until ``cancel`` is set; give a handle for each.
 
+        Args:
+            documents: As ``compress`` takes them, and what ``resolve`` gave.
+            question: What they are compressed for: a query-aware adapter needs it, no other reads
+                it. Such a handle serves that question alone, which the store keeps beside the
+                text.
+            cancel: When set, compressing stops at the next batch.
+
         Raises:
             StoreWriteError: If anchors could not be stored: a handle would lead nowhere.
-            ConfigError: If an ``AnchorCache`` is given, which has no key in a store, or the
-                adapter is query-aware, whose anchors answer one question alone.
+            ConfigError: If an ``AnchorCache`` is given, which has no key in a store, or a
+                question is missing, another than a handle's, or not read by this adapter.
         """
-        return self._open().desk.issue([as_segment(one) for one in documents], cancel=cancel)
+        segments = [as_segment(one) for one in documents]
+        return self._open().desk.issue(segments, question=question, cancel=cancel)
 
     def resolve(self, text: str) -> list[Segment]:
         """Read a prompt with handles as segments; a document named twice stands once.
@@ -72,6 +84,5 @@ class DocumentCalls:
         Raises:
             InvalidHandleError: If a handle is cut or malformed.
             HandleForgeryError: If one was not issued by this store and namespace.
-            ConfigError: If there is one, and the adapter is query-aware.
         """
         return self._open().desk.resolve(text)

@@ -56,6 +56,8 @@ class Missing:
     """Tokens per anchor."""
     question_ids: tuple[int, ...]
     """Read behind each chunk, in query-aware mode."""
+    question: str | None = None
+    """What they say, kept beside the text: a handle's anchors serve it alone."""
 
 
 @dataclass(kw_only=True)
@@ -138,6 +140,7 @@ class Encoder:
                 host,
                 text=one.document.text,
                 title=one.document.title,
+                question=one.question,
                 inv_freq=self._adapter.backbone.inv_freq,
             )
             # as a later question will find it: the first answer must not be a better one

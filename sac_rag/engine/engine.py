@@ -18,6 +18,7 @@ from sac_rag.engine.documents import DocumentCalls
 from sac_rag.engine.facts import Facts, Parts
 from sac_rag.engine.joining import Joins
 from sac_rag.engine.loading import EMBEDDED, Loaded, load
+from sac_rag.engine.planning import PlanCalls
 from sac_rag.engine.prompting import PromptBuilder
 from sac_rag.engine.requests import DocumentLike, Request, as_segment, check_question
 from sac_rag.engine.streaming import AnswerStream
@@ -32,7 +33,7 @@ BATCH_REQUESTS = 8
 """Requests decoded together."""
 
 
-class SACEngine(Facts, DocumentCalls, ContextCalls, AsyncCalls):
+class SACEngine(Facts, DocumentCalls, PlanCalls, ContextCalls, AsyncCalls):
     """Compresses documents into anchors and answers questions from them.
 
     Safe to call from several threads: one of them uses the model at a time.

@@ -105,3 +105,11 @@ class Facts:
     def count_anchors(self, document: DocumentLike) -> int:
         """Count the anchors that would stand for a document, without compressing it."""
         return self._open().compressor.count_anchors(as_segment(document))
+
+    def count_positions(self, document: DocumentLike) -> int:
+        """Count the positions of the window that a document takes, without compressing it.
+
+        Anchors keep the places of their text's tokens, so it is the text's length, whatever the
+        ratio. Of a handle's ``Stored`` the store knows it; where all is lost it is a bound.
+        """
+        return self._open().compressor.count_positions(as_segment(document))

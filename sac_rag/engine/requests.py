@@ -31,6 +31,8 @@ class Stored:
     """Its key in the store."""
     num_anchors: int
     """Anchors that stand for it."""
+    question: str | None = None
+    """What it was compressed for, by a query-aware adapter; None for any question."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ class Request:
     """Texts, documents and anchor caches."""
     question: str | None = None
     """What is asked: a query-aware adapter compresses the documents for it, others do not read it
-    here. The prompt's text says it again for the decoder."""
+    here. The prompt's text says it again for the decoder. ``Stored`` documents bring their own."""
 
 
 def as_segment(

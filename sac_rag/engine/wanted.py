@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sac_rag.adapter import Adapter
-from sac_rag.engine.requests import Document, check_question
+from sac_rag.engine.requests import Document, Stored, check_question
 from sac_rag.errors import ConfigError
 from sac_rag.store import AnchorStore, StoredText
 from sac_rag.tokens import Tokens
@@ -81,25 +81,34 @@ class Wants:
             seen=f"ratio={ratio}" if config.compress.ratios else "",
         )
 
-    def read_back(self, kept: StoredText, key: str) -> Document:
+    def read_back(self, kept: StoredText, key: str, question_ids: Sequence[int] = ()) -> Document:
         """Give a kept text as the document that was asked for: at the ratio that makes its key."""
         usual = Document(text=kept.text, title=kept.title)
         for ratio in self._adapter.config.compress.served:
             document = Document(text=kept.text, title=kept.title, ratio=ratio)
-            if self.key(document) == key:
+            if self.key(document, question_ids) == key:
                 return document
         return usual
 
-    def refuse_handles(self) -> None:
-        """Refuse handles where they cannot say what they stand for.
+    def asked(self, document: object, question: str | None) -> str | None:
+        """Give the question that a document's anchors are for; a stored one brings its own.
 
         Raises:
-            ConfigError: If the adapter is query-aware.
+            ConfigError: If a query-aware adapter finds none with a handle, or a different one.
         """
-        if self.query_aware:
+        if not self.query_aware or not isinstance(document, Stored):
+            return question
+        if document.question is None:
             raise ConfigError(
-                "this adapter is query-aware: its anchors answer one question alone, and a handle "
-                "stands for a document whatever is asked; give the documents themselves together "
-                "with the question (engine.answer, or Request(question=...)), or use an adapter "
-                "without query_aware for handles"
+                f"this adapter is query-aware, and the handle of document {document.key} names no "
+                "question: an adapter without query_aware issued it, or the store lost its text; "
+                "compress the document again, with its question"
             )
+        if question not in (None, document.question):
+            raise ConfigError(
+                f"document {document.key} was compressed for the question "
+                f"{document.question[:60]!r}, and {question[:60]!r} is asked: this adapter is "
+                "query-aware, its anchors answer one question alone; compress the document again, "
+                "for the new question"
+            )
+        return document.question

@@ -175,12 +175,9 @@ def _embeddings_given(decoder: Any, embeds_BPD: Tensor) -> Iterator[None]:
 
 def _bytes_of(prompt: Prompt, backbone: Backbone) -> int:
     """What stands in the cache for this row when the first token comes, in bytes."""
-    config = backbone.config
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    per_token = 2 * backbone.num_layers * config.num_key_value_heads * head_dim
     num_anchors = 0 if prompt.anchors is None else len(prompt.anchors)
     num_cached = num_anchors + len(prompt.token_ids) + (prompt.task_embedding is not None)
-    return num_cached * per_token * backbone.dtype.itemsize
+    return num_cached * backbone.token_bytes
 
 
 @contextmanager

@@ -169,6 +169,7 @@ class AnchorStore:
         *,
         text: str | None = None,
         title: str | None = None,
+        question: str | None = None,
         inv_freq: Tensor | None = None,
     ) -> AnchorCache:
         """Keep anchors, over what is there, and the text that they can be made from again.
@@ -181,6 +182,7 @@ class AnchorStore:
             cache: The anchors.
             text: The document; None leaves a text that is there as it is.
             title: Kept beside the text; that of the last ``put`` stays.
+            question: Kept beside the text: what the anchors serve, if it is one question alone.
             inv_freq: The model's RoPE frequencies; int8 and int4 need them.
 
         Raises:
@@ -191,7 +193,8 @@ class AnchorStore:
         items = [(ANCHORS + key, encoded.to_bytes())]
         if text is not None:
             # First, so that no kill leaves anchors without it.
-            items.insert(0, (TEXT + key, StoredText(text=text, title=title).to_bytes()))
+            kept = StoredText(text=text, title=title, question=question)
+            items.insert(0, (TEXT + key, kept.to_bytes()))
         self.backend.mset(items)
         exact = encoded.bits == math.inf
         return cache if exact else self._coding.decode(encoded).to(cache.keys.device)

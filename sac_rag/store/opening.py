@@ -35,7 +35,8 @@ def open_store(
         max_bytes: Bound on the store; the longest unused anchors go first. None for the default:
             2 GiB in memory, no bound in a folder.
         codec: How anchors are written, and the coarsest that are served: ``exact``, ``bf16``,
-            ``fp16``, ``int8``, ``int4``, ``pca:FILE``, or a codec; see ``AnchorStore``.
+            ``fp16``, ``int8``, ``int4``, ``pca:FILE`` with a basis that ``sac-rag store fit-basis``
+            (or ``sac_rag.codecs.fit_pca``) fitted for the model, or a codec; see ``AnchorStore``.
         min_bits: Serve entries that kept so many bits of each number; 0 for all.
 
     Raises:

@@ -16,10 +16,13 @@ class StoredText:
 
     text: str
     title: str | None = None
+    question: str | None = None
+    """What the anchors were made for, if they serve one question alone."""
 
     def to_bytes(self) -> bytes:
         """Write the text as JSON."""
-        return json.dumps({"title": self.title, "text": self.text}).encode()
+        asked = {} if self.question is None else {"question": self.question}
+        return json.dumps({"title": self.title, "text": self.text, **asked}).encode()
 
     @classmethod
     def from_bytes(cls, blob: bytes) -> StoredText:
@@ -30,8 +33,8 @@ class StoredText:
         """
         try:
             note = json.loads(blob)
-            return cls(text=note["text"], title=note["title"])
-        except (ValueError, KeyError, TypeError) as error:
+            return cls(text=note["text"], title=note["title"], question=note.get("question"))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise CorruptEntryError(
                 f"a stored text of {len(blob):,} bytes cannot be read ({error!r}); delete the "
                 "entry and compress the text again"

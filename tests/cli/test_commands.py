@@ -61,6 +61,27 @@ def test_ask_gives_the_answer_of_the_engine_streamed_or_not(
     assert told["usage"]["prompt_tokens"] == wanted.usage.prompt_tokens
 
 
+def test_ask_within_a_budget_is_the_plan_of_the_engine(
+    sac_rag, sac_rag_json, any_ratio_folders, notes
+):
+    base, adapter = any_ratio_folders
+    any_ratio = ("--model", base, "--adapter", adapter, "--max-new-tokens", "5")
+    texts = [(notes / "town.md").read_text(), (notes / "deeper" / "river.txt").read_text()]
+    words = ("ask", "Who?", "--docs", notes / "town.md", notes / "deeper", *any_ratio)
+    with SACEngine.from_pretrained(base, adapter=adapter) as engine:
+        wanted = engine.answer("Who?", engine.plan(texts, anchors=10), 5)
+    code, told = sac_rag_json(*words, "--budget", "10")
+    assert code == 0
+    assert told["answer"] == wanted.text
+    assert told["usage"]["anchors"] == wanted.usage.anchors <= 10
+    code, told = sac_rag_json(*words, "--budget", "1")
+    assert (code, told["error"]) == (2, "ImpossibleBudgetError")
+    for other in (("--full",), ("--ratio", "15")):
+        result = sac_rag(*words, "--budget", "10", *other)
+        assert result.exit_code == 2
+        assert f"got --budget 10 and {' '.join(other)}" in " ".join(result.stderr.split())
+
+
 def test_ask_takes_anchors_from_the_store(sac_rag_json, tiny, notes, tmp_path):
     words = ("ask", "--docs", notes, "Who?", "--store", tmp_path / "store", *tiny)
     _, first = sac_rag_json(*words, "--max-new-tokens", "3")

@@ -9,6 +9,7 @@ from sac_rag import Document, Request, SACEngine, open_store
 from sac_rag.anchor_cache import join
 from sac_rag.chunking import split_chunks
 from sac_rag.errors import ConfigError, EmptyInputError, IncompatibleCacheError
+from sac_rag.store.anchors import ANCHORS
 
 DOCUMENTS = [
     "The mill stood where two rivers met. " * 20,
@@ -100,21 +101,56 @@ def test_anchors_of_another_question_are_refused(aware, shared_engine):
             aware.answer(WHAT, [cache])
 
 
-def test_handles_are_refused_and_say_why(aware, query_aware_folders, tiny_folders):
-    with pytest.raises(ConfigError, match=r"answer one question alone.*whatever is asked"):
+def test_a_handle_stands_for_a_document_and_the_question_it_was_made_for(aware):
+    handles = aware.issue(DOCUMENTS, question=WHAT)
+    prompt = "".join(one.text for one in handles) + aware.prompt_format.question(WHAT)
+    segments = aware.resolve(prompt)
+    assert [one.question for one in segments[:2]] == [WHAT, WHAT]
+    asked = aware.prompt_format.question(WHAT)
+    taken = sum(aware.count_anchors(one) for one in DOCUMENTS)
+    assert aware.count_tokens(prompt) == taken + aware.tokens.count(asked)
+    wanted = aware.answer(WHAT, DOCUMENTS, max_new_tokens=12)
+    for question in (None, WHAT):
+        [made] = aware.generate([Request(segments=segments, question=question)], max_new_tokens=12)
+        assert made.text == wanted.text
+        assert made.usage.anchors_encoded == 0
+    with pytest.raises(ConfigError, match=r"compressed for the question 'What.*'When.*is asked"):
+        aware.generate([Request(segments=segments, question=WHEN)])
+    assert aware.issue(segments[:2], question=WHAT) == handles
+    others = aware.issue(DOCUMENTS, question=WHEN)
+    assert not {one.key for one in others} & {one.key for one in handles}
+    with pytest.raises(IncompatibleCacheError):
+        aware.generate([Request(segments=aware.resolve(f"{handles[0].text}{others[1].text}?"))])
+
+
+def test_anchors_of_a_handle_that_are_gone_are_made_again_for_its_question(aware):
+    handles = aware.issue(DOCUMENTS, question=WHAT)
+    wanted = aware.answer(WHAT, DOCUMENTS, max_new_tokens=12)
+    segments = aware.resolve("".join(one.text for one in handles))
+    segments += [aware.prompt_format.question(WHAT)]
+    aware.store.backend.mdelete([ANCHORS + one.key for one in handles])
+    [made] = aware.generate([Request(segments=segments)], max_new_tokens=12)
+    assert made.text == wanted.text
+    assert made.usage.anchors_encoded == wanted.usage.anchors
+    aware.store.delete(handles[0].key)
+    with pytest.raises(ConfigError, match=r"names no question.*the store lost its text"):
+        aware.generate([Request(segments=[*aware.resolve(handles[0].text), "what?"])])
+
+
+def test_without_a_question_there_are_no_handles(aware, query_aware_folders, tiny_folders):
+    with pytest.raises(ConfigError, match="none came with the document; give it"):
         aware.issue(DOCUMENTS)
     base, adapter = tiny_folders
     with open_store(None) as store:
         with SACEngine.from_pretrained(base, adapter=adapter, store=store) as plain:
             [handle] = plain.issue(DOCUMENTS[:1])
-            segments = plain.resolve(handle.text + WHAT)
+            with pytest.raises(ConfigError, match="would not read it"):
+                plain.issue(DOCUMENTS, question=WHAT)
         base, adapter = query_aware_folders
         with SACEngine.from_pretrained(base, adapter=adapter, store=store) as aware_too:
-            with pytest.raises(ConfigError, match="use an adapter without query_aware for handles"):
-                aware_too.resolve(handle.text + WHAT)
-            with pytest.raises(ConfigError, match="use an adapter without query_aware for handles"):
+            segments = aware_too.resolve(handle.text + WHAT)
+            with pytest.raises(ConfigError, match=r"names no question.*without query_aware issued"):
                 aware_too.generate([Request(segments=segments, question=WHAT)])
-            assert aware_too.resolve("no handle here") == ["no handle here"]
 
 
 def test_the_flag_is_part_of_the_fingerprint(aware, shared_engine):

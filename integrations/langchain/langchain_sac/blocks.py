@@ -76,6 +76,13 @@ def read_messages(
     return turns
 
 
+def asked_in(turns: Sequence[Turn], engine: SACEngine) -> str:
+    """Give what a conversation asks: its last human turn, without handles."""
+    said = [turn.text for turn in turns if turn.role == "user"] or [turns[-1].text]
+    parts = engine.resolve(said[-1])
+    return "".join(part for part in parts if isinstance(part, str)).strip()
+
+
 def read_block(block: Mapping[str, Any], engine: SACEngine, *, place: str) -> DocumentLike:
     """Read a document block: text-plain, document, search_result, or sac_document.
 

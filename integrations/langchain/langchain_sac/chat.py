@@ -20,8 +20,8 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict, Field, SecretStr
 
 from langchain_sac.batching import arun_batch, run_batch
-from langchain_sac.blocks import prepared, read_messages, without_random_ids
-from langchain_sac.documents import DocumentInput
+from langchain_sac.blocks import asked_in, prepared, read_messages, without_random_ids
+from langchain_sac.documents import DocumentInput, question_for
 from langchain_sac.rendering import segments
 from langchain_sac.settings import SACModel
 from langchain_sac.tables import AsyncTable, Table, leave_seat, take_seat
@@ -272,7 +272,8 @@ class ChatSAC(SACModel, BaseChatModel):
         turns = read_messages(messages, engine, tool_artifacts=self.use_tool_artifacts)
         documents = [as_segment(one) for turn in turns for one in turn.documents]
         text = segments(self.render(turns), engine)
-        return Request(segments=[*dict.fromkeys(documents), *text])
+        question = question_for(documents, engine, partial(asked_in, turns, engine))
+        return Request(segments=[*dict.fromkeys(documents), *text], question=question)
 
     def _result(self, answer: Answer) -> ChatResult:
         message = AIMessage(

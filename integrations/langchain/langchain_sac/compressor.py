@@ -26,6 +26,7 @@ from langchain_sac.documents import (
     TOKENS,
     handles_of,
     is_compressed,
+    question_of,
 )
 from sac_rag.handles import sanitize
 
@@ -42,7 +43,8 @@ class SACDocumentCompressor(EngineUser, BaseDocumentCompressor):
 
     One document comes out for each that goes in, in the same order, with its id and metadata; the
     text stays reachable as ``metadata["sac_original"]``. It must be the last member of a pipeline:
-    what follows sees handles. The query changes nothing, because anchors serve every question.
+    what follows sees handles. The query changes nothing, because anchors serve every question;
+    only a query-aware adapter reads it, and its handles serve that question alone.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -58,14 +60,16 @@ class SACDocumentCompressor(EngineUser, BaseDocumentCompressor):
 
         Args:
             documents: Retrieved documents, compressed ones among them.
-            query: Not used.
+            query: What they are compressed for, if the adapter is query-aware; else not used.
             callbacks: Told of counts and times, when inside a run.
 
         Raises:
             InvalidHandleError: If metadata holds a handle that is not this store's.
+            ConfigError: If the adapter is query-aware, and the query is empty, or a document was
+                compressed for another.
         """
         began = time.perf_counter()
-        made = self._compress(documents)
+        made = self._compress(documents, query)
         with contextlib.suppress(RuntimeError):  # not inside a run: nobody to tell
             dispatch_custom_event(EVENT, _counts(made, began), config=_config(callbacks))
         return made
@@ -75,13 +79,16 @@ class SACDocumentCompressor(EngineUser, BaseDocumentCompressor):
     ) -> list[Document]:
         """Do as ``compress_documents`` without blocking the event loop; cancelling stops it."""
         began = time.perf_counter()
-        made = await in_thread(partial(self._compress, documents))
+        made = await in_thread(partial(self._compress, documents, query))
         with contextlib.suppress(RuntimeError):
             await adispatch_custom_event(EVENT, _counts(made, began), config=_config(callbacks))
         return made
 
     def as_runnable(self) -> Runnable[Sequence[Document], list[Document]]:
-        """Return this as a step of a chain: ``retriever | compressor.as_runnable() | ...``."""
+        """Return this as a step of a chain: ``retriever | compressor.as_runnable() | ...``.
+
+        Such a step sees no question: a query-aware adapter needs ``compress_documents``.
+        """
 
         def compress(documents: Sequence[Document]) -> list[Document]:
             return self.compress_documents(documents)
@@ -92,11 +99,16 @@ class SACDocumentCompressor(EngineUser, BaseDocumentCompressor):
         return RunnableLambda(compress, acompress, name="SACDocumentCompressor")
 
     def _compress(
-        self, documents: Sequence[Document], cancel: threading.Event | None = None
+        self, documents: Sequence[Document], query: str, cancel: threading.Event | None = None
     ) -> list[Document]:
         engine = self.engine
-        on_failure = ON_ERROR[self.on_error]
-        handles = handles_of(documents, engine, on_failure=on_failure, cancel=cancel)
+        handles = handles_of(
+            documents,
+            engine,
+            on_failure=ON_ERROR[self.on_error],
+            question=question_of(query, engine),
+            cancel=cancel,
+        )
         return [
             _with_handle(document, handle, engine)
             for document, handle in zip(documents, handles, strict=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.documents import Document
 
 from sac_rag.errors import (
+    ConfigError,
     EngineClosedError,
     GenerationCancelledError,
     InvalidHandleError,
@@ -58,17 +59,65 @@ def handles_of(
     engine: SACEngine,
     *,
     on_failure: OnFailure,
+    question: str | None = None,
     cancel: threading.Event | None = None,
 ) -> list[Handle | None]:
     """Give each document's handle, compressing those that have none; None where it failed.
 
+    Args:
+        documents: LangChain's, with or without a handle.
+        engine: Compresses, signs and stores.
+        on_failure: Told of each document that cannot be compressed.
+        question: From ``question_of``: what a query-aware adapter compresses for.
+        cancel: When set, compressing stops.
+
     Raises:
         InvalidHandleError: If metadata holds a handle that is not this store's, always.
+        ConfigError: If a document was compressed for another question, always.
     """
-    known = [_known(document, engine) for document in documents]
+    known = [_known(document, engine, question) for document in documents]
     missing = [one for one, handle in zip(documents, known, strict=True) if handle is None]
-    made = iter(_issue(missing, engine, on_failure=on_failure, cancel=cancel))
+    made = iter(_issue(missing, engine, on_failure=on_failure, question=question, cancel=cancel))
     return [next(made) if handle is None else handle for handle in known]
+
+
+def question_of(query: str, engine: SACEngine) -> str | None:
+    """Give the question that documents are compressed for; None if the adapter reads none.
+
+    Raises:
+        ConfigError: If the adapter is query-aware and the query is empty.
+    """
+    if not engine.query_aware:
+        return None
+    if not query.strip():
+        raise ConfigError(
+            "this adapter is query-aware: it compresses documents for one question, and none came "
+            "with them; call compress_documents(documents, query), or let a "
+            "ContextualCompressionRetriever do so; or use an adapter without query_aware"
+        )
+    return query
+
+
+def question_for(
+    documents: Sequence[DocumentLike], engine: SACEngine, asked: Callable[[], str]
+) -> str | None:
+    """Give the question that texts among documents are compressed for; None if none needs it.
+
+    Handles bring the question that they were made for.
+
+    Args:
+        documents: As the engine takes them.
+        engine: Says whether its adapter reads questions.
+        asked: Finds what is asked.
+
+    Raises:
+        ConfigError: If the adapter is query-aware and nothing is asked.
+    """
+    from sac_rag.engine import Stored
+
+    if not engine.query_aware or all(isinstance(one, Stored) for one in documents):
+        return None
+    return question_of(asked(), engine)
 
 
 def is_compressed(document: Document) -> bool:
@@ -118,7 +167,7 @@ def stored(handle: str, engine: SACEngine) -> Stored:
     return found[0]
 
 
-def _known(document: Document, engine: SACEngine) -> Handle | None:
+def _known(document: Document, engine: SACEngine, question: str | None) -> Handle | None:
     """Take over the handle that was made when the document was stored, if it still fits."""
     from sac_rag.handles import Handle
 
@@ -126,8 +175,10 @@ def _known(document: Document, engine: SACEngine) -> Handle | None:
     if text is None:
         return None
     found = stored(str(text), engine)
-    if not is_compressed(document):
-        key = engine.key_of(document.page_content)
+    if is_compressed(document):
+        engine.key_of(found, question=question)  # refuses one made for another question
+    else:
+        key = engine.key_of(document.page_content, question=question)
         if key != found.key or key not in engine.store:
             return None  # another model, a changed text, or evicted: made anew from the text
     return Handle(key=found.key, num_anchors=found.num_anchors, text=str(text))
@@ -138,11 +189,12 @@ def _issue(
     engine: SACEngine,
     *,
     on_failure: OnFailure,
+    question: str | None,
     cancel: threading.Event | None,
 ) -> list[Handle | None]:
     texts = [document.page_content for document in documents]
     try:
-        return list(engine.issue(texts, cancel=cancel)) if texts else []
+        return list(engine.issue(texts, question=question, cancel=cancel)) if texts else []
     except (EngineClosedError, GenerationCancelledError):
         raise
     except SACError as error:
@@ -153,5 +205,7 @@ def _issue(
     return [
         handle
         for document in documents
-        for handle in _issue([document], engine, on_failure=on_failure, cancel=cancel)
+        for handle in _issue(
+            [document], engine, on_failure=on_failure, question=question, cancel=cancel
+        )
     ]

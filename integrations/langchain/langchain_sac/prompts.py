@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from langchain_core.messages import HumanMessage
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
 
-from langchain_sac.blocks import read_messages
-from langchain_sac.documents import DocumentInput, as_engine_document, as_list
+from langchain_sac.blocks import asked_in, read_messages
+from langchain_sac.documents import DocumentInput, as_engine_document, as_list, question_for
 from langchain_sac.rendering import Prompt, by_template, seal
 
 if TYPE_CHECKING:
@@ -38,12 +39,16 @@ def prompt_text(
     Raises:
         UnsupportedContentError: If a block is not text, or a document of no known kind.
         EmptyInputError: If a document holds no text.
+        ConfigError: If the adapter is query-aware, and nothing is asked, or a handle among
+            ``documents`` was made for another question.
     """
     engine = model.engine
     found = [as_engine_document(one, engine) for one in as_list(documents or [])]
+    asked = value.to_string
     if isinstance(value, ChatPromptValue):
         turns = read_messages(value.to_messages(), engine)
         found += [document for turn in turns for document in turn.documents]
+        asked = partial(asked_in, turns, engine)
         prompt = model.render(turns)
     elif model.use_chat_template == "always":
         prompt = by_template(read_messages([HumanMessage(value.to_string())], engine), engine)
@@ -51,6 +56,7 @@ def prompt_text(
         prompt = Prompt(engine.prompt_format.question(value.to_string()), from_template=False)
     else:
         prompt = Prompt(value.to_string(), from_template=False)
-    handles = engine.issue(found, cancel=cancel) if found else []
+    question = question_for(found, engine, asked)
+    handles = engine.issue(found, question=question, cancel=cancel) if found else []
     text = "".join(dict.fromkeys(handle.text for handle in handles)) + prompt.text
     return seal(Prompt(text, prompt.from_template), engine)

@@ -21,6 +21,7 @@ from langchain_sac.documents import (
     handles_of,
     is_compressed,
 )
+from sac_rag.errors import ConfigError
 
 
 class SACDocumentTransformer(EngineUser, BaseDocumentTransformer):
@@ -42,6 +43,7 @@ class SACDocumentTransformer(EngineUser, BaseDocumentTransformer):
 
         Raises:
             InvalidHandleError: If metadata holds a handle that is not this store's.
+            ConfigError: If the adapter is query-aware: nobody has asked yet.
             TypeError: If an argument is not known.
         """
         _refuse_arguments(kwargs)
@@ -58,6 +60,12 @@ class SACDocumentTransformer(EngineUser, BaseDocumentTransformer):
         self, documents: Sequence[Document], cancel: threading.Event | None = None
     ) -> list[Document]:
         engine = self.engine
+        if engine.query_aware:
+            raise ConfigError(
+                "this adapter is query-aware: it compresses documents for one question, and there "
+                "is none while they are stored; leave SACDocumentTransformer out and compress at "
+                "question time with SACDocumentCompressor, or use an adapter without query_aware"
+            )
         on_failure = ON_ERROR[self.on_error]
         handles = handles_of(documents, engine, on_failure=on_failure, cancel=cancel)
         transformed = []

@@ -8,18 +8,22 @@ import llama_index.core
 import pytest
 from llama_index.core import Settings
 from llama_index.core.prompts import PromptTemplate
+from llama_index.llms.sac import SACLLM
 from llama_index.llms.sac.counting import HANDLE, position_tokenizer
 
+from sac_rag import Document, SACEngine
 from sac_rag.errors import ContextOverflowError
 from sac_rag.handles import issue
 from sac_rag.layout import max_tokens_of_anchors, num_anchors_of_text
+from sac_rag.store.anchors import ANCHORS, TEXT
 from tests.integrations.llama_index.conftest import TEXTS
 
 
 def test_a_handle_is_recognised_by_its_looks():
     for num_anchors in (1, 64, 999_999_999):
         text = issue(b"0" * 32, namespace="a", key="0f" * 16, num_anchors=num_anchors)
-        assert HANDLE.fullmatch(text)[1] == str(num_anchors)
+        found = HANDLE.fullmatch(text)
+        assert (found["key"], found["anchors"]) == ("0f" * 16, str(num_anchors))
 
 
 def test_a_handle_counts_as_its_anchors(llm, handles, shared_engine):
@@ -60,6 +64,49 @@ def test_positions_of_a_handle_cover_its_source_tokens(shared_engine):
         [handle] = shared_engine.issue([text])
         source_tokens = shared_engine.compress(text).num_tokens
         assert source_tokens <= len(count(handle.text)) < source_tokens + shared_engine.ratio
+
+
+@pytest.fixture
+def any_ratio(any_ratio_folders):
+    """An engine at ratio 5 that serves 15 and 51 too."""
+    base, adapter = any_ratio_folders
+    with SACEngine.from_pretrained(base, adapter=adapter) as engine:
+        yield engine
+
+
+def test_a_handle_counts_the_positions_of_its_own_ratio(any_ratio):
+    texts = ["x" * length for length in (1, 7, 300, 700, 1200)]
+    wanted = [any_ratio.count_positions(text) for text in texts]
+    counts = []
+    for ratio in any_ratio.ratios:
+        handles = any_ratio.issue([Document(text=text, ratio=ratio) for text in texts])
+        count = position_tokenizer(any_ratio)
+        counts.append([len(count(one.text)) for one in handles])
+        any_ratio.store.backend.mdelete([ANCHORS + one.key for one in handles])
+        count = position_tokenizer(any_ratio)
+        counts.append([len(count(one.text)) for one in handles])  # from the kept texts
+    assert counts == [wanted] * 6
+    any_ratio.store.backend.mdelete([TEXT + one.key for one in handles])
+    bounds = [len(position_tokenizer(any_ratio)(one.text)) for one in handles]
+    assert all(bound >= exact for bound, exact in zip(bounds, wanted, strict=True))
+    assert any_ratio.count_positions(any_ratio.compress(texts[3])) == wanted[3]
+
+
+def test_handles_of_several_ratios_are_packed_into_what_fits(any_ratio):
+    llm = SACLLM.from_engine(any_ratio, max_new_tokens=8)
+    texts = [f"Document {i}. " + "x" * 900 for i in range(12)]
+    ratios = [any_ratio.ratios[i % 3] for i in range(12)]
+    handles = [
+        handle.text
+        for handle in any_ratio.issue(
+            [Document(text=text, ratio=ratio) for text, ratio in zip(texts, ratios, strict=True)]
+        )
+    ]
+    packed = llm.prompt_helper().repack(PromptTemplate("{context_str}\nWhy?"), handles, llm=llm)
+    assert [match[0] for text in packed for match in HANDLE.finditer(text)] == handles
+    assert len(packed) == 3  # as many as their texts' lengths allow, four in a window
+    for text in packed:
+        llm.complete(f"{text}\nWhy?")  # fits the window
 
 
 def test_the_prompt_helper_packs_a_hundred_handles_each_once(llm, shared_engine):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.indices.prompt_helper import DEFAULT_PADDING, PromptHelper
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sac_rag import SACEngine
     from sac_rag.tokens import Tokens
 
-HANDLE = re.compile(r"⟦sac:1:[0-9a-f]{32}:([1-9][0-9]{0,8}):[0-9a-f]{16}⟧")
+HANDLE = re.compile(r"⟦sac:1:(?P<key>[0-9a-f]{32}):(?P<anchors>[1-9][0-9]{0,8}):[0-9a-f]{16}⟧")
 """A handle by its looks, for counting; the engine checks signatures when it is used."""
 NO_TOKEN = -1
 TEMPLATE_TURNS = 2
@@ -28,14 +28,12 @@ TEMPLATE_TURNS = 2
 class HandleTokenizer:
     """Turns text to ids for counting; a handle gives as many ids as ``weigh`` says.
 
-    Holds the tokenizer and no model, so it can be pickled for workers.
-
     Args:
         tokens: The engine's tokenizer.
-        weigh: Ids for a handle of so many anchors.
+        weigh: (a document's key, its anchors) to ids for its handle.
     """
 
-    def __init__(self, tokens: Tokens, *, weigh: Callable[[int], int] = int) -> None:
+    def __init__(self, tokens: Tokens, *, weigh: Callable[[str, int], int]) -> None:
         self._tokens = tokens
         self._weigh = weigh
 
@@ -44,7 +42,7 @@ class HandleTokenizer:
         end = 0
         for match in HANDLE.finditer(text):
             ids += self._plain(text[end : match.start()])
-            ids += [NO_TOKEN] * self._weigh(int(match[1]))
+            ids += [NO_TOKEN] * self._weigh(match["key"], int(match["anchors"]))
             end = match.end()
         return ids + self._plain(text[end:])
 
@@ -53,19 +51,30 @@ class HandleTokenizer:
 
 
 def anchor_tokenizer(engine: SACEngine) -> HandleTokenizer:
-    """Count a handle as its anchors: what the decoder's cache holds."""
-    return HandleTokenizer(engine.tokens)
+    """Count a handle as its anchors: what the decoder's cache holds.
+
+    It holds the tokenizer and no model, so it can be pickled for workers.
+    """
+    return HandleTokenizer(engine.tokens, weigh=_its_anchors)
 
 
 def position_tokenizer(engine: SACEngine) -> HandleTokenizer:
     """Count a handle as the positions it takes in the window.
 
     Anchors keep the positions of their source tokens, so they save memory and time, not window.
+    How many those are the engine's store knows: documents may stand in it at several ratios.
     """
-    from sac_rag.layout import max_tokens_of_anchors
+    from sac_rag.engine import Stored
 
-    weigh = partial(max_tokens_of_anchors, ratio=engine.ratio, chunk_size=engine.chunk_size)
-    return HandleTokenizer(engine.tokens, weigh=weigh)
+    @cache
+    def positions(key: str, num_anchors: int) -> int:
+        return engine.count_positions(Stored(key=key, num_anchors=num_anchors))
+
+    return HandleTokenizer(engine.tokens, weigh=positions)
+
+
+def _its_anchors(key: str, num_anchors: int) -> int:
+    return num_anchors
 
 
 class SACPromptHelper(PromptHelper):
@@ -78,7 +87,7 @@ class SACPromptHelper(PromptHelper):
         """Build the helper of an engine.
 
         Args:
-            engine: Gives tokenizer, ratio and chat template.
+            engine: Gives tokenizer, lengths of stored documents and chat template.
             window: Positions of a prompt with its answer.
             num_output: Of them, for the answer.
             chunk_size_limit: Most positions of context in one prompt; None for what fits.

@@ -77,9 +77,9 @@ def chat_request(
         conversation.add(message)
     turns, documents = conversation.turns, list(conversation.documents.values())
     _check_text([turn["content"] for turn in turns])
-    if any(message.additional_kwargs.get(FORMATTED) for message in messages):
-        return Request(segments=[*documents, "\n\n".join(turn["content"] for turn in turns)])
-    return Request(segments=[*documents, *write(turns)])
+    formatted = any(message.additional_kwargs.get(FORMATTED) for message in messages)
+    text = ["\n\n".join(turn["content"] for turn in turns)] if formatted else write(turns)
+    return Request(segments=[*documents, *text], question=conversation.question())
 
 
 def by_template(turns: list[Turn], *, tokens: Tokens) -> list[Any]:
@@ -139,6 +139,19 @@ class _Conversation:
             text = text.strip()  # of what joined the documents to the text
         if text or len(self.documents) == found:
             self.turns.append({"role": role, "content": text})
+
+    def question(self) -> str | None:
+        """Give what a query-aware adapter compresses texts for: what was last asked.
+
+        Handles bring the question that they were made for.
+        """
+        from sac_rag.engine import Stored
+
+        made = all(isinstance(one, Stored) for one in self.documents.values())
+        if made or not self.engine.query_aware:
+            return None
+        asked = [turn["content"] for turn in self.turns if turn["role"] == "user"]
+        return (asked or [self.turns[-1]["content"]])[-1].strip()
 
     def _without_handles(self, text: str) -> str:
         parts = _without_gaps(self.engine.resolve(text))

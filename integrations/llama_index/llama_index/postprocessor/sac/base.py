@@ -15,7 +15,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.llms.sac.counting import HANDLE
 from llama_index.llms.sac.engine_source import EngineFields
 from llama_index.postprocessor.sac.events import SACCompressEndEvent, SACCompressStartEvent
-from llama_index.postprocessor.sac.issuing import ASYNC_BATCH, ON_ERROR, issue_handles
+from llama_index.postprocessor.sac.issuing import ASYNC_BATCH, ON_ERROR, issue_handles, question_of
 from llama_index.postprocessor.sac.nodes import SACTextNode, has_text, in_full
 
 dispatcher = instrument.get_dispatcher(__name__)  # pyright: ignore[reportPrivateImportUsage]
@@ -26,7 +26,8 @@ class SACNodePostprocessor(EngineFields, BaseNodePostprocessor):
 
     Order, number, ids, scores, relationships and metadata stay. It goes last, after rerankers,
     which need the text. ``llm.as_postprocessor()`` makes one that shares model and store with the
-    LLM, and that it must: handles of another store are refused.
+    LLM, and that it must: handles of another store are refused. A query-aware adapter compresses
+    for the query, which then must be there; its handles serve that question alone.
     """
 
     on_error: Literal["original", "raise"] = Field(
@@ -44,7 +45,7 @@ class SACNodePostprocessor(EngineFields, BaseNodePostprocessor):
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
         with self._reported(nodes, query_bundle) as made:
-            made += self._compress(nodes)
+            made += self._compress(nodes, query_bundle)
         return made
 
     async def _apostprocess_nodes(
@@ -53,13 +54,19 @@ class SACNodePostprocessor(EngineFields, BaseNodePostprocessor):
         with self._reported(nodes, query_bundle) as made:
             for first in range(0, len(nodes), ASYNC_BATCH):
                 batch = nodes[first : first + ASYNC_BATCH]
-                made += await asyncio.to_thread(self._compress, batch)
+                made += await asyncio.to_thread(self._compress, batch, query_bundle)
         return made
 
-    def _compress(self, nodes: Sequence[NodeWithScore]) -> list[NodeWithScore]:
+    def _compress(
+        self, nodes: Sequence[NodeWithScore], query_bundle: QueryBundle | None
+    ) -> list[NodeWithScore]:
         wanted = [i for i, item in enumerate(nodes) if self._is_wanted(item)]
+        query = None if query_bundle is None else query_bundle.query_str
         handles = issue_handles(
-            self.engine, [nodes[i].node for i in wanted], on_error=ON_ERROR[self.on_error]
+            self.engine,
+            [nodes[i].node for i in wanted],
+            question=question_of(query, self.engine) if wanted else None,
+            on_error=ON_ERROR[self.on_error],
         )
         made = [item.model_copy(update={"node": in_full(item.node)}) for item in nodes]
         for i, handle in zip(wanted, handles, strict=True):
@@ -98,4 +105,4 @@ class SACNodePostprocessor(EngineFields, BaseNodePostprocessor):
 def _anchors_of(item: NodeWithScore) -> int:
     """Count the anchors that stand for a node; 0 if it goes to the LLM as text."""
     match = HANDLE.fullmatch(item.node.llm_text) if isinstance(item.node, SACTextNode) else None
-    return int(match[1]) if match else 0
+    return int(match["anchors"]) if match else 0

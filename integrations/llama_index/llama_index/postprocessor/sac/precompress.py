@@ -35,13 +35,20 @@ class SACPrecompress(EngineFields, TransformComponent):
         """Compress nodes; gives copies with their handle in the metadata.
 
         Raises:
-            ConfigError: If it runs in a worker process with a store that only lives there.
+            ConfigError: If it runs in a worker process with a store that only lives there, or the
+                adapter is query-aware: nobody has asked yet.
             SACError: If a node cannot be compressed or stored.
         """
         if self._travelled and self.store is None:
             raise ConfigError(
                 "SACPrecompress runs in a worker process with a store in memory, which nobody else "
                 "would see; give store= a folder, or leave num_workers out"
+            )
+        if self.engine.query_aware:
+            raise ConfigError(
+                "this adapter is query-aware: it compresses nodes for one question, and there is "
+                "none while they are ingested; leave SACPrecompress out and compress at question "
+                "time with as_postprocessor(), or use an adapter without query_aware"
             )
         made = list(nodes)
         wanted = [i for i, node in enumerate(nodes) if has_text(node)]
