@@ -71,7 +71,7 @@ def attention(asked: argparse.Namespace) -> None:
 def perplexity(asked: argparse.Namespace) -> None:
     """Measure continuations behind every adapter's anchors."""
     found = {
-        name: continuation_perplexity(loaded.adapter, samples)
+        name: continuation_perplexity(loaded.adapter, samples, bos_id=loaded.tokens.bos_id)
         for name, loaded, samples in _adapters(asked)
     }
     _finish(asked, found, draw.draw_perplexities)

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sac_rag.adapter import Adapter
+from sac_rag.adapter import Adapter, read_sink
+from sac_rag.anchor_cache import AnchorCache
 from sac_rag.train.objectives import OBJECTIVES, compress_samples, continuation
 from sac_rag.train.samples import Sample
 
@@ -18,14 +19,23 @@ class TrainingModule(nn.Module):
     Args:
         adapter: What is trained.
         weights: Objective by name to its weight; those of weight 0 are left out.
+        bos_id: The tokenizer's BOS, for an adapter with a sink.
+
+    Raises:
+        ConfigError: If the adapter wants a sink and there is no BOS.
     """
 
-    def __init__(self, adapter: Adapter, *, weights: Mapping[str, float]) -> None:
+    def __init__(
+        self, adapter: Adapter, *, weights: Mapping[str, float], bos_id: int | None = None
+    ) -> None:
         super().__init__()
         self.adapter = adapter
         self.model = adapter.backbone.model
         self.method = adapter.method
         self.weights = {name: weight for name, weight in weights.items() if weight}
+        self.bos_id = bos_id
+        # of the frozen model, so read once; before anything is sharded
+        self._sink = read_sink(adapter, bos_id)
         # where accelerate looks for the layers that FSDP shards one by one
         self._no_split_modules = [type(adapter.backbone.decoder.layers[0]).__name__]
 
@@ -36,8 +46,7 @@ class TrainingModule(nn.Module):
             samples: A batch.
             ratio: Tokens per anchor in any-ratio training; None for the method's own.
         """
-        query_aware = self.adapter.config.query_aware
-        anchors = compress_samples(self.method, samples, ratio=ratio, query_aware=query_aware)
+        anchors = self._compress(samples, ratio=ratio)
         parts: dict[str, Tensor] = {
             name: OBJECTIVES[name](self.method, samples, anchors).mean() for name in self.weights
         }
@@ -47,9 +56,20 @@ class TrainingModule(nn.Module):
 
     def continuation_losses(self, samples: Sequence[Sample]) -> Tensor:
         """Give each sample's mean loss over what follows its compressed text, (B,)."""
-        query_aware = self.adapter.config.query_aware
-        anchors = compress_samples(self.method, samples, query_aware=query_aware)
-        return continuation(self.method, samples, anchors)
+        return continuation(self.method, samples, self._compress(samples))
+
+    def _compress(
+        self, samples: Sequence[Sample], *, ratio: int | None = None
+    ) -> list[AnchorCache]:
+        backbone = self.adapter.backbone
+        return compress_samples(
+            self.method,
+            samples,
+            ratio=ratio,
+            query_aware=self.adapter.config.query_aware,
+            # the module may have been moved since
+            sink=self._sink and self._sink.to(backbone.device, backbone.dtype),
+        )
 
 
 def make_trainable(adapter: Adapter) -> int:

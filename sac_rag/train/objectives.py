@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from sac_rag.adapter import behind_sink
 from sac_rag.anchor_cache import AnchorCache, cat, join
 from sac_rag.chunking import Chunk, split_chunks
 from sac_rag.data import autoencoding_target
@@ -32,6 +33,7 @@ def compress_samples(
     *,
     ratio: int | None = None,
     query_aware: bool = False,
+    sink: AnchorCache | None = None,
 ) -> list[AnchorCache]:
     """Compress all chunks of all documents of a batch in one pass; join each sample's documents.
 
@@ -40,6 +42,7 @@ def compress_samples(
         samples: Their documents.
         ratio: Tokens per anchor; None for the method's own.
         query_aware: Whether the encoder reads a sample's prompt, the question, behind each chunk.
+        sink: What stands before all documents of a sample; None where the adapter wants none.
     """
     chunks: list[list[list[Chunk]]] = [
         [
@@ -54,10 +57,11 @@ def compress_samples(
         for sample in samples
     ]
     made = iter(method.compress_chunks([one for row in chunks for part in row for one in part]))
-    return [
-        join([cat([next(made) for _ in part]) for part in row], inv_freq=method.backbone.inv_freq)
-        for row in chunks
+    inv_freq = method.backbone.inv_freq
+    joined = [
+        join([cat([next(made) for _ in part]) for part in row], inv_freq=inv_freq) for row in chunks
     ]
+    return [behind_sink(sink, documents) for documents in joined]
 
 
 def predict(method: Method, samples: Sequence[Sample], prompts: Sequence[Prompt]) -> Tensor:

@@ -174,6 +174,8 @@ class Recipe:
     """What those call the run; empty for their own choice."""
     query_aware: bool = field(default=False, metadata={"later": True})
     """Whether the encoder reads each chunk together with the sample's question."""
+    sink: bool = field(default=False, metadata={"later": True})
+    """Whether the frozen model's own BOS stands at position 0 before all documents."""
 
     def __post_init__(self) -> None:
         if self.stage not in STAGES:

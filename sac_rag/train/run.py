@@ -108,7 +108,7 @@ def run_stage(recipe: Recipe, *, callbacks: Sequence[TrainerCallback] = ()) -> P
             "a smaller batch=, or wider data.min_tokens and data.max_tokens"
         )
     logger.info("%s weights learn from %s samples", f"{learned:,}", f"{len(samples):,}")
-    module = TrainingModule(adapter, weights=asdict(recipe.objectives))
+    module = TrainingModule(adapter, weights=asdict(recipe.objectives), bos_id=tokens.bos_id)
     trainer = make_trainer(module, samples, recipe, held_out=held_out)
     for callback in callbacks:
         trainer.add_callback(callback)
@@ -142,6 +142,7 @@ def _adapter(recipe: Recipe, model: Any, tokens: Tokens) -> Adapter:
             base_model=recipe.model,
             method=recipe.method,
             query_aware=recipe.query_aware,
+            sink=recipe.sink,
             tokens=tokens,
         )
         if recipe.lora.init == "released":
@@ -157,13 +158,15 @@ def _adapter(recipe: Recipe, model: Any, tokens: Tokens) -> Adapter:
             f"{made.config.compress}, the recipe asks for {recipe.method} with {recipe.compress}; "
             "make them the same"
         )
-    if made.config.query_aware and not recipe.query_aware:
-        raise AdapterMismatchError(
-            f"the adapter in {recipe.adapter} is query-aware and the recipe is not; "
-            "set query_aware=true, or start from an adapter that is not"
-        )
-    # one that never read questions may learn to: nothing of it is shaped otherwise
-    return Adapter(made.method, replace(made.config, query_aware=recipe.query_aware))
+    # one that never read questions, or behind a sink, may learn to: no weight is shaped otherwise
+    learned = {"query_aware": recipe.query_aware, "sink": recipe.sink}
+    for name, wanted in learned.items():
+        if getattr(made.config, name) and not wanted:
+            raise AdapterMismatchError(
+                f"the adapter in {recipe.adapter} was trained with {name}=true and the recipe is "
+                f"not; set {name}=true, or start from an adapter without"
+            )
+    return Adapter(made.method, replace(made.config, **learned))
 
 
 def _lora(settings: LoraSettings) -> LoraConfig:

@@ -116,6 +116,12 @@ ROWS: tuple[Row, ...] = (
         both=("compress.ratio=5", *ALL_LINEAR),
     ),
     Row(
+        name="sac_5x_sink",
+        title="SAC 5x, behind a BOS sink",
+        group=REACH,
+        both=("compress.ratio=5", "sink=true"),
+    ),
+    Row(
         name="sac_any_ratio",
         title="SAC, one adapter for 5x, 15x, 51x (asked at 5x)",
         group=REACH,
