@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sac_rag.adapter import Adapter, read_sink
 from sac_rag.anchor_cache import AnchorCache
-from sac_rag.train.objectives import OBJECTIVES, compress_samples, continuation
+from sac_rag.train.objectives import OBJECTIVES, Objective, compress_samples, continuation
 from sac_rag.train.samples import Sample
 
 
@@ -20,19 +20,26 @@ class TrainingModule(nn.Module):
         adapter: What is trained.
         weights: Objective by name to its weight; those of weight 0 are left out.
         bos_id: The tokenizer's BOS, for an adapter with a sink.
+        objectives: Those that the weights name.
 
     Raises:
         ConfigError: If the adapter wants a sink and there is no BOS.
     """
 
     def __init__(
-        self, adapter: Adapter, *, weights: Mapping[str, float], bos_id: int | None = None
+        self,
+        adapter: Adapter,
+        *,
+        weights: Mapping[str, float],
+        bos_id: int | None = None,
+        objectives: Mapping[str, Objective] = OBJECTIVES,
     ) -> None:
         super().__init__()
         self.adapter = adapter
         self.model = adapter.backbone.model
         self.method = adapter.method
         self.weights = {name: weight for name, weight in weights.items() if weight}
+        self._objectives = {name: objectives[name] for name in self.weights}
         self.bos_id = bos_id
         # of the frozen model, so read once; before anything is sharded
         self._sink = read_sink(adapter, bos_id)
@@ -48,7 +55,8 @@ class TrainingModule(nn.Module):
         """
         anchors = self._compress(samples, ratio=ratio)
         parts: dict[str, Tensor] = {
-            name: OBJECTIVES[name](self.method, samples, anchors).mean() for name in self.weights
+            name: objective(self.method, samples, anchors).mean()
+            for name, objective in self._objectives.items()
         }
         total = sum(self.weights.values())
         loss = sum((self.weights[name] * part for name, part in parts.items()), start=0.0) / total

@@ -72,9 +72,24 @@ def predict(method: Method, samples: Sequence[Sample], prompts: Sequence[Prompt]
         samples: The targets.
         prompts: Rows for the decoder: all of prompt and target but the last token.
     """
+    width = max(len(sample.target) for sample in samples)
+    logits_BTV = target_logits(method, prompts, width=width)
+    mask_BT = target_mask(samples, width=width)
+    labels_BT = torch.full(mask_BT.shape, NO_LABEL)
+    labels_BT[mask_BT] = torch.tensor([token for one in samples for token in one.target])
+    losses_BT = cross_entropy(
+        logits_BTV.float().transpose(1, 2),
+        labels_BT.to(logits_BTV.device),
+        ignore_index=NO_LABEL,
+        reduction="none",
+    )
+    return losses_BT.sum(1) / mask_BT.sum(1).to(losses_BT.device)
+
+
+def target_logits(method: Method, prompts: Sequence[Prompt], *, width: int) -> Tensor:
+    """Run the frozen decoder; give its logits at the rows' last ``width`` tokens, (B, T, V)."""
     backbone = method.backbone
     layout = lay_out(prompts, backbone=backbone, pad_id=0)
-    width = max(len(sample.target) for sample in samples)
     hidden_BPD = backbone.read(
         layout.embeds_BPD,
         positions_BP=layout.positions_BP,
@@ -84,30 +99,35 @@ def predict(method: Method, samples: Sequence[Sample], prompts: Sequence[Prompt]
     # rows are padded on the left, so every target is predicted by the last states of its row
     head = backbone.causal_lm.get_output_embeddings()
     assert head is not None  # every causal LM has one
-    logits_BTV = head(hidden_BPD[:, -width:])
-    labels_BT = torch.full((len(samples), width), NO_LABEL)
-    for row, sample in enumerate(samples):
-        labels_BT[row, width - len(sample.target) :] = torch.as_tensor(list(sample.target))
-    labels_BT = labels_BT.to(logits_BTV.device)
-    losses_BT = cross_entropy(
-        logits_BTV.float().transpose(1, 2), labels_BT, ignore_index=NO_LABEL, reduction="none"
-    )
-    return losses_BT.sum(1) / (labels_BT != NO_LABEL).sum(1)
+    return head(hidden_BPD[:, -width:])
+
+
+def target_mask(samples: Sequence[Sample], *, width: int) -> Tensor:
+    """Say at which of the last ``width`` tokens of a row a target stands, (B, T)."""
+    lengths_B = torch.tensor([len(sample.target) for sample in samples])
+    return torch.arange(width) >= width - lengths_B[:, None]
+
+
+def behind_anchors(
+    samples: Sequence[Sample], anchors: Sequence[AnchorCache], *, task_embedding: Tensor | None
+) -> list[Prompt]:
+    """Lay prompt and target behind the anchors, the task token first if there is one."""
+    return [
+        Prompt(
+            token_ids=[*sample.prompt, *sample.target][:-1],
+            anchors=cache,
+            task_embedding=task_embedding,
+        )
+        for sample, cache in zip(samples, anchors, strict=True)
+    ]
 
 
 def continuation(
     method: Method, samples: Sequence[Sample], anchors: Sequence[AnchorCache]
 ) -> Tensor:
     """Predict what follows the compressed text, [LM] first; with a prompt, the answer to it."""
-    prompts = [
-        Prompt(
-            token_ids=[*sample.prompt, *sample.target][:-1],
-            anchors=cache,
-            task_embedding=method.task_embedding("LM"),
-        )
-        for sample, cache in zip(samples, anchors, strict=True)
-    ]
-    return predict(method, samples, prompts)
+    task = method.task_embedding("LM")
+    return predict(method, samples, behind_anchors(samples, anchors, task_embedding=task))
 
 
 def autoencoding(

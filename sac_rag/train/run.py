@@ -28,7 +28,9 @@ from sac_rag.errors import AdapterMismatchError, ConfigError, DataError
 from sac_rag.layer_calls import call_replayed
 from sac_rag.tokens import Tokens
 from sac_rag.train.checkpoints import last_checkpoint, read_learned, step_of
+from sac_rag.train.distillation import Distillation
 from sac_rag.train.module import TrainingModule, make_trainable
+from sac_rag.train.objectives import OBJECTIVES
 from sac_rag.train.recipe import LoraSettings, Recipe
 from sac_rag.train.samples import Sample
 from sac_rag.train.trainer import make_trainer
@@ -108,7 +110,13 @@ def run_stage(recipe: Recipe, *, callbacks: Sequence[TrainerCallback] = ()) -> P
             "a smaller batch=, or wider data.min_tokens and data.max_tokens"
         )
     logger.info("%s weights learn from %s samples", f"{learned:,}", f"{len(samples):,}")
-    module = TrainingModule(adapter, weights=asdict(recipe.objectives), bos_id=tokens.bos_id)
+    distillation = Distillation.of(adapter, tokens, temperature=recipe.distill.temperature)
+    module = TrainingModule(
+        adapter,
+        weights=asdict(recipe.objectives),
+        bos_id=tokens.bos_id,
+        objectives={**OBJECTIVES, "distillation": distillation},
+    )
     trainer = make_trainer(module, samples, recipe, held_out=held_out)
     for callback in callbacks:
         trainer.add_callback(callback)

@@ -122,6 +122,14 @@ ROWS: tuple[Row, ...] = (
         both=("compress.ratio=5", "sink=true"),
     ),
     Row(
+        name="sac_5x_distilled",
+        title="SAC 5x, taught by the decoder that reads in full",
+        group=REACH,
+        both=("compress.ratio=5",),
+        finetune=("objectives.distillation=1.0",),
+        pretrained_as="sac_5x",
+    ),
+    Row(
         name="sac_any_ratio",
         title="SAC, one adapter for 5x, 15x, 51x (asked at 5x)",
         group=REACH,
