@@ -28,6 +28,8 @@ class Row:
     """Of the second stage alone."""
     pretrained_as: str = ""
     """Row whose first stage is this one's too; empty for its own."""
+    cloze: bool = False
+    """Whether the second stage also reads questions cut from the first stage's texts."""
     roads: tuple[str, ...] = ("compressed",)
     """How the development sets are asked."""
     trained: bool = True
@@ -128,6 +130,14 @@ ROWS: tuple[Row, ...] = (
         both=("compress.ratio=5",),
         finetune=("objectives.distillation=1.0",),
         pretrained_as="sac_5x",
+    ),
+    Row(
+        name="sac_5x_cloze",
+        title="SAC 5x, fine-tuned with cloze questions too",
+        group=REACH,
+        both=("compress.ratio=5",),
+        pretrained_as="sac_5x",
+        cloze=True,
     ),
     Row(
         name="sac_any_ratio",
