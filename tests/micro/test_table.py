@@ -123,7 +123,9 @@ def test_broken_off_gone_on_with_and_shown(data, model, tmp_path, capsys, monkey
     assert len(json.loads((out / "table.json").read_text())) == 2
 
 
-@pytest.mark.parametrize("name", ["sac_5x_cloze", "sac_5x_distilled", "sac_5x_sink"])
+@pytest.mark.parametrize(
+    "name", ["sac_5x_cloze", "sac_5x_distilled", "sac_5x_importance", "sac_5x_sink"]
+)
 def test_a_row_beyond_the_paper_is_trained_and_scored(name, data, model, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "process", _here)
     asked = _args(data, model, tmp_path, "--minutes", "5", "--rows", name)

@@ -140,6 +140,14 @@ ROWS: tuple[Row, ...] = (
         cloze=True,
     ),
     Row(
+        # both stages: the vectors of anchor slots are learned for the places that anchors stand
+        # at, and the trainer refuses to go on from an adapter with another selector
+        name="sac_5x_importance",
+        title="SAC 5x, anchors that surprise the decoder most",
+        group=REACH,
+        both=("compress.ratio=5", "compress.selector=importance", "compress.scorer=surprisal"),
+    ),
+    Row(
         name="sac_any_ratio",
         title="SAC, one adapter for 5x, 15x, 51x (asked at 5x)",
         group=REACH,
