@@ -15,8 +15,9 @@ from sac_rag.errors import ConfigError
 from sac_rag.train.checkpoints import last_checkpoint
 from sac_rag.train.sharding import check_version, sharding_arguments
 from tests.tiny import tiny_model
+from tests.train.sharded_worker import trainer_for
 from tests.train.test_run import same_adapter, together
-from tests.train.test_trainer import SAMPLES, history, recipe_for, trainer_for
+from tests.train.test_trainer import SAMPLES, history, recipe_for
 
 
 @pytest.fixture(scope="module")

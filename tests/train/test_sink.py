@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from sac_rag import GenerationParams, SACEngine
 from sac_rag.adapter import SACConfig
+from sac_rag.analysis.attention import said_again
 from sac_rag.analysis.gradients import gradient_cosines
 from sac_rag.analysis.perplexity import continuation_perplexity
 from sac_rag.errors import ConfigError
@@ -91,6 +92,11 @@ def test_analyses_read_it_too(engine):
     module = TrainingModule(adapter, weights={"qa": 1.0}, bos_id=bos)
     found = continuation_perplexity(adapter, [sample], bos_id=bos).compressed
     assert found[0] == pytest.approx(module([sample])["qa"].item(), abs=1e-4)
+
+
+def test_a_map_of_anchors_has_no_place_for_it():
+    with pytest.raises(ConfigError, match="which takes attention and is no anchor"):
+        said_again(tiny_adapter(tiny_model(), sink=True), [0, *range(5, 45)])
 
 
 def test_gradients_are_measured_behind_it():
