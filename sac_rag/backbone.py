@@ -140,7 +140,7 @@ class Backbone:
 
     def first_key_value(self, token_id: int) -> tuple[Tensor, Tensor]:
         """Read one token at position 0 with the LoRA off: a sink, (L, G, 1, K) each."""
-        with self.decoding(), torch.inference_mode():
+        with self.decoding(), torch.no_grad():  # what is trained may stand behind it
             cache = DynamicCache(config=self.config)
             self.decoder(
                 input_ids=torch.tensor([[token_id]], device=self.device),

@@ -72,6 +72,7 @@ def tiny_adapter(
     ratio: int = 5,
     seed: int = 1,
     query_aware: bool = False,
+    sink: bool = False,
     tokens: Tokens | None = None,
     **compress,
 ) -> Adapter:
@@ -82,6 +83,7 @@ def tiny_adapter(
         compress=CompressConfig(ratio=ratio, **compress),
         lora=LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM"),
         query_aware=query_aware,
+        sink=sink,
         tokens=tokens,
     )
     for name, weight in adapter.backbone.model.named_parameters():

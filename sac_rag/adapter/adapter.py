@@ -53,6 +53,7 @@ class Adapter:
         base_model: str | None = None,
         method: str = "sac",
         query_aware: bool = False,
+        sink: bool = False,
         tokens: Tokens | None = None,
     ) -> Adapter:
         """Put a fresh adapter on a base model, ready to be trained.
@@ -65,6 +66,7 @@ class Adapter:
             base_model: Where the base was loaded from; by default what the model says.
             method: A name in ``sac_rag.methods.METHODS``.
             query_aware: Whether the encoder reads each chunk together with the question.
+            sink: Whether the frozen model's own BOS stands before all documents.
             tokens: The base's tokenizer, for a scorer that reads text.
         """
         check_supported(model)
@@ -75,6 +77,7 @@ class Adapter:
             prompt=prompt or PromptFormat(),
             method=_known(method),
             query_aware=query_aware,
+            sink=sink,
         )
         peft_model = get_peft_model(model, lora, autocast_adapter_dtype=False)  # type: ignore[arg-type]
         return cls(_make_method(method, Backbone(peft_model), compress, tokens), config)

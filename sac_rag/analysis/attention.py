@@ -21,7 +21,7 @@ from sac_rag.adapter import Adapter
 from sac_rag.anchor_cache import AnchorCache, cat
 from sac_rag.backbone import Backbone
 from sac_rag.chunking import Chunk, split_chunks
-from sac_rag.errors import ContextOverflowError
+from sac_rag.errors import ConfigError, ContextOverflowError
 from sac_rag.generation import Prompt, lay_out
 from sac_rag.layout import midpoint_indices
 
@@ -81,7 +81,15 @@ def said_again(adapter: Adapter, token_ids: Sequence[int], *, task: str = "LM") 
         adapter: Any method.
         token_ids: The text as the encoder sees it.
         task: ``LM``, or ``AE`` for an adapter that was trained to say texts again.
+
+    Raises:
+        ConfigError: If the adapter reads behind a sink: a map of anchors has no place for it.
     """
+    if adapter.config.sink:
+        raise ConfigError(
+            "asked where the decoder looks behind an adapter with a sink, which takes attention "
+            "and is no anchor; give an adapter with sink=false"
+        )
     chunks = split_chunks(list(token_ids), chunk_size=adapter.method.config.chunk_size)
     with torch.no_grad():
         caches = [adapter.method.compress_chunk(chunk) for chunk in chunks]

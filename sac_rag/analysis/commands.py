@@ -84,7 +84,7 @@ def perplexity(asked: argparse.Namespace) -> None:
     _finish(
         asked,
         lambda: {
-            name: continuation_perplexity(loaded.adapter, samples)
+            name: continuation_perplexity(loaded.adapter, samples, bos_id=loaded.tokens.bos_id)
             for name, loaded, samples in _adapters(asked)
         },
         draw.draw_perplexities,

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback
 
-from sac_rag.adapter import Adapter
+from sac_rag.adapter import Adapter, read_sink
 from sac_rag.errors import ConfigError, InputFileError
 from sac_rag.train.module import make_trainable
 from sac_rag.train.objectives import OBJECTIVES, compress_samples
@@ -54,16 +54,19 @@ class GradientCosines:
         }
 
 
-def gradient_cosines(adapter: Adapter, samples: Sequence[Sample], *, step: int) -> GradientCosines:
+def gradient_cosines(
+    adapter: Adapter, samples: Sequence[Sample], *, step: int, bos_id: int | None = None
+) -> GradientCosines:
     """Measure one point of a training; the weights, and their ``grad``, stay as they are.
 
     Args:
         adapter: What is trained; its weights must require gradients (``make_trainable``).
         samples: What both objectives are measured on, one by one.
         step: Of the training, for the result.
+        bos_id: The tokenizer's BOS, for an adapter with a sink.
 
     Raises:
-        ConfigError: If there is no sample, or nothing that learns.
+        ConfigError: If there is no sample, nothing that learns, or no BOS for the sink.
     """
     weights = _shared_weights(adapter)
     if not samples or not weights:
@@ -72,9 +75,9 @@ def gradient_cosines(adapter: Adapter, samples: Sequence[Sample], *, step: int) 
             "samples, and call sac_rag.train.module.make_trainable(adapter) first"
         )
     sums = {name: [torch.zeros_like(one) for one in weights.values()] for name in PAIR}
+    query_aware, sink = adapter.config.query_aware, read_sink(adapter, bos_id)
     for sample in samples:
-        query_aware = adapter.config.query_aware
-        anchors = compress_samples(adapter.method, [sample], query_aware=query_aware)
+        anchors = compress_samples(adapter.method, [sample], query_aware=query_aware, sink=sink)
         for name in PAIR:
             loss = OBJECTIVES[name](adapter.method, [sample], anchors).mean()
             gradients = torch.autograd.grad(
@@ -112,14 +115,17 @@ def join_steps(points: Iterable[GradientCosines]) -> GradientCosines:
 
 
 def measure_checkpoints(
-    adapters: Iterable[tuple[int, Adapter]], samples: Sequence[Sample]
+    adapters: Iterable[tuple[int, Adapter]],
+    samples: Sequence[Sample],
+    *,
+    bos_id: int | None = None,
 ) -> GradientCosines:
     """Measure saved adapters: (step, adapter) pairs, loaded one by one."""
 
     def points() -> Iterable[GradientCosines]:
         for step, adapter in adapters:
             make_trainable(adapter)
-            yield gradient_cosines(adapter, samples, step=step)
+            yield gradient_cosines(adapter, samples, step=step, bos_id=bos_id)
 
     return join_steps(points())
 
@@ -153,7 +159,9 @@ class GradientCallback(TrainerCallback):
         if not state.is_world_process_zero:
             return
         module = getattr(model, "module", model)  # a distributed wrapper's own
-        point = gradient_cosines(module.adapter, self._samples, step=state.global_step)
+        point = gradient_cosines(
+            module.adapter, self._samples, step=state.global_step, bos_id=module.bos_id
+        )
         values = ("steps", "cosine", "by_layer", "norms")
         line = {name: getattr(point, name)[0].tolist() for name in values}
         with (Path(args.output_dir) / LINES_FILE).open("a", encoding="utf-8") as lines:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sac_rag.adapter import Adapter
+from sac_rag.adapter import Adapter, read_sink
+from sac_rag.anchor_cache import AnchorCache
 from sac_rag.errors import ConfigError, ContextOverflowError
 from sac_rag.generation import Prompt
 from sac_rag.train.objectives import compress_samples, predict
@@ -59,7 +60,7 @@ class Perplexities:
 
 
 def continuation_perplexity(
-    adapter: Adapter, samples: Sequence[Sample], *, batch_size: int = 8
+    adapter: Adapter, samples: Sequence[Sample], *, batch_size: int = 8, bos_id: int | None = None
 ) -> Perplexities:
     """Measure the continuation of samples on three roads, always with the frozen decoder.
 
@@ -68,16 +69,18 @@ def continuation_perplexity(
             in plain, for something must predict the first token that follows.
         samples: Contexts and continuations.
         batch_size: Samples read together.
+        bos_id: The tokenizer's BOS, for an adapter with a sink.
 
     Raises:
-        ConfigError: If there is no sample.
+        ConfigError: If there is no sample, or no BOS for the sink.
         ContextOverflowError: If a whole text does not fit the model's window.
     """
     if not samples:
         raise ConfigError("asked for the perplexity of 0 texts; give data that holds some")
     _check_window(adapter, samples)
+    sink = read_sink(adapter, bos_id)
     roads: dict[str, Callable[[Sequence[Sample]], list[Prompt]]] = {
-        "compressed": lambda batch: _compressed(adapter, batch),
+        "compressed": lambda batch: _compressed(adapter, batch, sink),
         "full": lambda batch: [_plain(sample, _whole(sample)) for sample in batch],
         "none": lambda batch: [_plain(sample, sample.documents[0][:1]) for sample in batch],
     }
@@ -94,7 +97,9 @@ def continuation_perplexity(
     )
 
 
-def _compressed(adapter: Adapter, batch: Sequence[Sample]) -> list[Prompt]:
+def _compressed(
+    adapter: Adapter, batch: Sequence[Sample], sink: AnchorCache | None
+) -> list[Prompt]:
     if adapter.config.task_token:
         task, held_back = adapter.method.task_embedding("LM"), [[] for _ in batch]
     else:
@@ -107,7 +112,7 @@ def _compressed(adapter: Adapter, batch: Sequence[Sample]) -> list[Prompt]:
             task_embedding=task,
         )
         for sample, plain, cache in zip(
-            batch, held_back, compress_samples(adapter.method, batch), strict=True
+            batch, held_back, compress_samples(adapter.method, batch, sink=sink), strict=True
         )
     ]
 

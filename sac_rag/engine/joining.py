@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from sac_rag.anchor_cache import AnchorCache, cat, join
+from sac_rag.adapter import behind_sink
+from sac_rag.anchor_cache import AnchorCache, join
 from sac_rag.engine.compressor import Compressed
 
 MOST = 8
@@ -48,15 +49,10 @@ class Joins:
         if found is None:
             parts = tuple(one.cache for one in made)
             documents = join(parts, inv_freq=self._inv_freq)
-            found = Joined(documents=documents, laid=self._behind_sink(documents), parts=parts)
+            laid = behind_sink(self._sink(), documents)
+            found = Joined(documents=documents, laid=laid, parts=parts)
             self._made[names] = found
             if len(self._made) > MOST:
                 self._made.popitem(last=False)
         self._made.move_to_end(names)
         return found
-
-    def _behind_sink(self, documents: AnchorCache) -> AnchorCache:
-        sink = self._sink()
-        if sink is None:
-            return documents
-        return cat([replace(sink, fingerprint=documents.fingerprint), documents])

@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from sac_rag.adapter import read_sink
 from sac_rag.anchor_cache import AnchorCache
 from sac_rag.engine.compressor import Compressed, Compressor
 from sac_rag.engine.joining import Joins
 from sac_rag.engine.requests import ChatText, Document, Request, Stored
-from sac_rag.errors import ConfigError, ContextOverflowError, EmptyInputError
+from sac_rag.errors import ContextOverflowError, EmptyInputError
 from sac_rag.generation import GenerationParams, Prompt
-from sac_rag.layout import SINK_POSITION
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +37,7 @@ class PromptBuilder:
         self._compressor = compressor
         self._adapter = compressor.adapter
         self._tokens = compressor.tokens
-        self._sink_key_value: tuple[Tensor, Tensor] | None = None
+        self._read_sink: AnchorCache | None = None
 
     def joins(self) -> Joins:
         """Give what joins documents, to be shared by prompts that may want the same ones."""
@@ -160,24 +157,9 @@ class PromptBuilder:
 
     def _sink(self) -> AnchorCache | None:
         """Give the frozen model's BOS at position 0, read once; None if the adapter wants none."""
-        if not self._adapter.config.sink:
-            return None
-        bos_id = self._tokens.bos_id
-        if bos_id is None:
-            raise ConfigError(
-                "the adapter wants a BOS sink, and the tokenizer has no BOS; use an adapter with "
-                "sink=false"
-            )
-        if self._sink_key_value is None:
-            self._sink_key_value = self._adapter.backbone.first_key_value(bos_id)
-        keys, values = self._sink_key_value
-        return AnchorCache(
-            keys=keys,
-            values=values,
-            positions=torch.tensor([SINK_POSITION], device=keys.device),
-            num_tokens=0,
-            fingerprint=self._adapter.method.fingerprint,
-        )
+        if self._adapter.config.sink and self._read_sink is None:
+            self._read_sink = read_sink(self._adapter, self._tokens.bos_id)
+        return self._read_sink
 
     def _check_window(self, prompt: Prompt, params: GenerationParams) -> None:
         window = self._adapter.backbone.window

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sac_rag.adapter import Adapter
+from sac_rag.adapter import Adapter, read_sink
 from sac_rag.anchor_cache import AnchorCache
-from sac_rag.train.objectives import OBJECTIVES, compress_samples, continuation
+from sac_rag.train.objectives import OBJECTIVES, Objective, compress_samples, continuation
 from sac_rag.train.passes import Passes, together
 from sac_rag.train.samples import Sample
 
@@ -21,10 +21,21 @@ class TrainingModule(nn.Module):
         adapter: What is trained.
         weights: Objective by name to its weight; those of weight 0 are left out.
         passes: Groups chunks for the encoder and samples for the decoder.
+        bos_id: The tokenizer's BOS, for an adapter with a sink.
+        objectives: Those that the weights name.
+
+    Raises:
+        ConfigError: If the adapter wants a sink and there is no BOS.
     """
 
     def __init__(
-        self, adapter: Adapter, *, weights: Mapping[str, float], passes: Passes = together
+        self,
+        adapter: Adapter,
+        *,
+        weights: Mapping[str, float],
+        bos_id: int | None = None,
+        objectives: Mapping[str, Objective] = OBJECTIVES,
+        passes: Passes = together,
     ) -> None:
         super().__init__()
         self.adapter = adapter
@@ -32,6 +43,10 @@ class TrainingModule(nn.Module):
         self.method = adapter.method
         self.weights = {name: weight for name, weight in weights.items() if weight}
         self.passes = passes
+        self._objectives = {name: objectives[name] for name in self.weights}
+        self.bos_id = bos_id
+        # of the frozen model, so read once; before anything is sharded
+        self._sink = read_sink(adapter, bos_id)
         # where accelerate looks for the layers that FSDP shards one by one
         self._no_split_modules = [type(adapter.backbone.decoder.layers[0]).__name__]
 
@@ -42,10 +57,10 @@ class TrainingModule(nn.Module):
             samples: A batch.
             ratio: Tokens per anchor in any-ratio training; None for the method's own.
         """
-        anchors = self._anchors(samples, ratio)
+        anchors = self._compress(samples, ratio=ratio)
         parts: dict[str, Tensor] = {
-            name: OBJECTIVES[name](self.method, samples, anchors, passes=self.passes).mean()
-            for name in self.weights
+            name: objective(self.method, samples, anchors, passes=self.passes).mean()
+            for name, objective in self._objectives.items()
         }
         total = sum(self.weights.values())
         loss = sum((self.weights[name] * part for name, part in parts.items()), start=0.0) / total
@@ -53,15 +68,20 @@ class TrainingModule(nn.Module):
 
     def continuation_losses(self, samples: Sequence[Sample]) -> Tensor:
         """Give each sample's mean loss over what follows its compressed text, (B,)."""
-        return continuation(self.method, samples, self._anchors(samples), passes=self.passes)
+        return continuation(self.method, samples, self._compress(samples), passes=self.passes)
 
-    def _anchors(self, samples: Sequence[Sample], ratio: int | None = None) -> list[AnchorCache]:
+    def _compress(
+        self, samples: Sequence[Sample], *, ratio: int | None = None
+    ) -> list[AnchorCache]:
+        backbone = self.adapter.backbone
         return compress_samples(
             self.method,
             samples,
             ratio=ratio,
             query_aware=self.adapter.config.query_aware,
             passes=self.passes,
+            # the module may have been moved since
+            sink=self._sink and self._sink.to(backbone.device, backbone.dtype),
         )
 
 

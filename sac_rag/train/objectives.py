@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from sac_rag.adapter import behind_sink
 from sac_rag.anchor_cache import AnchorCache, cat, join
 from sac_rag.chunking import Chunk, split_chunks
 from sac_rag.data import autoencoding_target
@@ -54,6 +55,7 @@ def compress_samples(
     ratio: int | None = None,
     query_aware: bool = False,
     passes: Passes = together,
+    sink: AnchorCache | None = None,
 ) -> list[AnchorCache]:
     """Compress all chunks of all documents of a batch; join each sample's documents.
 
@@ -63,6 +65,7 @@ def compress_samples(
         ratio: Tokens per anchor; None for the method's own.
         query_aware: Whether the encoder reads a sample's prompt, the question, behind each chunk.
         passes: Groups chunks for the encoder.
+        sink: What stands before all documents of a sample; None where the adapter wants none.
     """
     chunks: list[list[list[Chunk]]] = [
         [
@@ -84,10 +87,11 @@ def compress_samples(
             passes,
         )
     )
-    return [
-        join([cat([next(made) for _ in part]) for part in row], inv_freq=method.backbone.inv_freq)
-        for row in chunks
+    inv_freq = method.backbone.inv_freq
+    joined = [
+        join([cat([next(made) for _ in part]) for part in row], inv_freq=inv_freq) for row in chunks
     ]
+    return [behind_sink(sink, documents) for documents in joined]
 
 
 def predict(
@@ -107,7 +111,7 @@ def predict(
     """
     losses = in_passes(
         lambda rows: list(
-            _predict(method, [samples[row].target for row in rows], [prompts[row] for row in rows])
+            _predict(method, [samples[row] for row in rows], [prompts[row] for row in rows])
         ),
         [len(prompt.token_ids) for prompt in prompts],
         passes,
@@ -115,11 +119,26 @@ def predict(
     return torch.stack(losses)
 
 
-def _predict(method: Method, targets: Sequence[Sequence[int]], prompts: Sequence[Prompt]) -> Tensor:
+def _predict(method: Method, samples: Sequence[Sample], prompts: Sequence[Prompt]) -> Tensor:
     """Predict all targets in one padded pass, (B,)."""
+    width = max(len(sample.target) for sample in samples)
+    logits_BTV = target_logits(method, prompts, width=width)
+    mask_BT = target_mask(samples, width=width)
+    labels_BT = torch.full(mask_BT.shape, NO_LABEL)
+    labels_BT[mask_BT] = torch.tensor([token for one in samples for token in one.target])
+    losses_BT = cross_entropy(
+        logits_BTV.float().transpose(1, 2),
+        labels_BT.to(logits_BTV.device),
+        ignore_index=NO_LABEL,
+        reduction="none",
+    )
+    return losses_BT.sum(1) / mask_BT.sum(1).to(losses_BT.device)
+
+
+def target_logits(method: Method, prompts: Sequence[Prompt], *, width: int) -> Tensor:
+    """Run the frozen decoder; give its logits at the rows' last ``width`` tokens, (B, T, V)."""
     backbone = method.backbone
     layout = lay_out(prompts, backbone=backbone, pad_id=0)
-    width = max(map(len, targets))
     hidden_BPD = backbone.read(
         layout.embeds_BPD,
         positions_BP=layout.positions_BP,
@@ -129,15 +148,27 @@ def _predict(method: Method, targets: Sequence[Sequence[int]], prompts: Sequence
     # rows are padded on the left, so every target is predicted by the last states of its row
     head = backbone.causal_lm.get_output_embeddings()
     assert head is not None  # every causal LM has one
-    logits_BTV = head(hidden_BPD[:, -width:])
-    labels_BT = torch.full((len(targets), width), NO_LABEL)
-    for row, target in enumerate(targets):
-        labels_BT[row, width - len(target) :] = torch.as_tensor(list(target))
-    labels_BT = labels_BT.to(logits_BTV.device)
-    losses_BT = cross_entropy(
-        logits_BTV.float().transpose(1, 2), labels_BT, ignore_index=NO_LABEL, reduction="none"
-    )
-    return losses_BT.sum(1) / (labels_BT != NO_LABEL).sum(1)
+    return head(hidden_BPD[:, -width:])
+
+
+def target_mask(samples: Sequence[Sample], *, width: int) -> Tensor:
+    """Say at which of the last ``width`` tokens of a row a target stands, (B, T)."""
+    lengths_B = torch.tensor([len(sample.target) for sample in samples])
+    return torch.arange(width) >= width - lengths_B[:, None]
+
+
+def behind_anchors(
+    samples: Sequence[Sample], anchors: Sequence[AnchorCache], *, task_embedding: Tensor | None
+) -> list[Prompt]:
+    """Lay prompt and target behind the anchors, the task token first if there is one."""
+    return [
+        Prompt(
+            token_ids=[*sample.prompt, *sample.target][:-1],
+            anchors=cache,
+            task_embedding=task_embedding,
+        )
+        for sample, cache in zip(samples, anchors, strict=True)
+    ]
 
 
 def continuation(
@@ -148,14 +179,8 @@ def continuation(
     passes: Passes = together,
 ) -> Tensor:
     """Predict what follows the compressed text, [LM] first; with a prompt, the answer to it."""
-    prompts = [
-        Prompt(
-            token_ids=[*sample.prompt, *sample.target][:-1],
-            anchors=cache,
-            task_embedding=method.task_embedding("LM"),
-        )
-        for sample, cache in zip(samples, anchors, strict=True)
-    ]
+    task = method.task_embedding("LM")
+    prompts = behind_anchors(samples, anchors, task_embedding=task)
     return predict(method, samples, prompts, passes=passes)
 
 

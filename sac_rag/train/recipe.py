@@ -44,6 +44,22 @@ class Objectives:
     """Say the compressed text again."""
     qa: float = 0.0
     """Answer a question about compressed documents."""
+    distillation: float = field(default=0.0, metadata={"later": True})
+    """Predict the target as the frozen decoder does that reads the documents in full; beside
+    ``qa`` or ``continuation``, whose samples it reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillSettings:
+    """How ``objectives.distillation`` compares."""
+
+    temperature: float = 1.0
+    """Both distributions are softened by it, and the loss is multiplied by its square, so that
+    gradients keep their size; 1 compares what is answered with."""
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ConfigError(f"distill.temperature={self.temperature} should be above 0; give 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +158,8 @@ class Recipe:
     """The encoder's LoRA."""
     objectives: Objectives = field(default_factory=Objectives)
     """What is learned."""
+    distill: DistillSettings = field(default=DistillSettings(), metadata={"later": True})
+    """How ``objectives.distillation`` compares."""
     data: DataSettings
     """Where examples come from."""
     optim: OptimSettings = field(default_factory=OptimSettings)
@@ -174,6 +192,8 @@ class Recipe:
     """What those call the run; empty for their own choice."""
     query_aware: bool = field(default=False, metadata={"later": True})
     """Whether the encoder reads each chunk together with the sample's question."""
+    sink: bool = field(default=False, metadata={"later": True})
+    """Whether the frozen model's own BOS stands at position 0 before all documents."""
 
     def __post_init__(self) -> None:
         if self.stage not in STAGES:
@@ -186,6 +206,13 @@ class Recipe:
             raise ConfigError(
                 f"a {self.stage} run with no objective learns nothing; give one a weight, "
                 "e.g. objectives.continuation=1"
+            )
+        if self.objectives.distillation and not (
+            self.objectives.qa or self.objectives.continuation
+        ):
+            raise ConfigError(
+                "objectives.distillation reads the samples of another objective; give "
+                "objectives.qa or objectives.continuation a weight beside it"
             )
         if self.query_aware and not self.objectives.qa:
             raise ConfigError(

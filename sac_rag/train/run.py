@@ -28,7 +28,9 @@ from sac_rag.errors import AdapterMismatchError, ConfigError, DataError
 from sac_rag.layer_calls import call_replayed
 from sac_rag.tokens import Tokens
 from sac_rag.train.checkpoints import last_checkpoint, read_learned, step_of
+from sac_rag.train.distillation import Distillation
 from sac_rag.train.module import TrainingModule, make_trainable
+from sac_rag.train.objectives import OBJECTIVES
 from sac_rag.train.passes import like_lengths, together
 from sac_rag.train.recipe import LoraSettings, Recipe
 from sac_rag.train.samples import Sample
@@ -110,7 +112,14 @@ def run_stage(recipe: Recipe, *, callbacks: Sequence[TrainerCallback] = ()) -> P
         )
     logger.info("%s weights learn from %s samples", f"{learned:,}", f"{len(samples):,}")
     passes = together if recipe.fsdp else like_lengths(adapter.backbone)
-    module = TrainingModule(adapter, weights=asdict(recipe.objectives), passes=passes)
+    distillation = Distillation.of(adapter, tokens, temperature=recipe.distill.temperature)
+    module = TrainingModule(
+        adapter,
+        weights=asdict(recipe.objectives),
+        bos_id=tokens.bos_id,
+        objectives={**OBJECTIVES, "distillation": distillation},
+        passes=passes,
+    )
     trainer = make_trainer(module, samples, recipe, held_out=held_out)
     for callback in callbacks:
         trainer.add_callback(callback)
@@ -137,6 +146,7 @@ def _adapter(recipe: Recipe, model: Any, tokens: Tokens) -> Adapter:
             base_model=recipe.model,
             method=recipe.method,
             query_aware=recipe.query_aware,
+            sink=recipe.sink,
             tokens=tokens,
         )
         if recipe.lora.init == "released":
@@ -152,13 +162,15 @@ def _adapter(recipe: Recipe, model: Any, tokens: Tokens) -> Adapter:
             f"{made.config.compress}, the recipe asks for {recipe.method} with {recipe.compress}; "
             "make them the same"
         )
-    if made.config.query_aware and not recipe.query_aware:
-        raise AdapterMismatchError(
-            f"the adapter in {recipe.adapter} is query-aware and the recipe is not; "
-            "set query_aware=true, or start from an adapter that is not"
-        )
-    # one that never read questions may learn to: nothing of it is shaped otherwise
-    return Adapter(made.method, replace(made.config, query_aware=recipe.query_aware))
+    # one that never read questions, or behind a sink, may learn to: no weight is shaped otherwise
+    learned = {"query_aware": recipe.query_aware, "sink": recipe.sink}
+    for name, wanted in learned.items():
+        if getattr(made.config, name) and not wanted:
+            raise AdapterMismatchError(
+                f"the adapter in {recipe.adapter} was trained with {name}=true and the recipe is "
+                f"not; set {name}=true, or start from an adapter without"
+            )
+    return Adapter(made.method, replace(made.config, **learned))
 
 
 def _lora(settings: LoraSettings) -> LoraConfig:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import lzma
 import random
 
 import cloze
+import cloze_questions
 import pytest
 from readings import from_documents
+
+from sac_rag.data import QARecord, read_qa
 
 PARAGRAPH = (
     "The bridge at Norby was designed by Anna Berg, an engineer from Oslo, between 1901 and 1905. "
@@ -51,3 +56,45 @@ def test_paragraphs_of_the_development_sets_are_passed_over():
 
     assert from_documents([PARAGRAPH], 0, Contexts([]))
     assert not from_documents([PARAGRAPH], 0, Contexts([PARAGRAPH.lower()]))
+
+
+def test_cloze_questions_are_a_question_set(tmp_path):
+    """Two of a paragraph, none of one that a development set asks about."""
+    names = ["Norby", "Selby", "Upton", "Lowick", "Dorn"]
+    paragraphs = [PARAGRAPH.replace("Norby", name) for name in names]
+    held_out = (
+        "When the old harbour of Tarland was closed in 1911 all of its ships went to Rothley. "
+    )
+    held_out = " ".join([held_out.strip()] * 4)
+    (tmp_path / "qa").mkdir()
+    record = {"context": held_out, "question": "When?", "answers": ["1911"]}
+    dev = tmp_path / "qa" / "policyqa.dev.jsonl.xz"
+    dev.write_bytes(lzma.compress((json.dumps(record) + "\n").encode()))
+    texts, out = tmp_path / "texts.txt", tmp_path / "out" / "cloze.train.jsonl.xz"
+    texts.write_text("\n<|endoftext|>\n".join([held_out, *paragraphs]))
+    words = ["--data", tmp_path, "--texts", texts, "--out", out]
+
+    def cut(*more: str) -> list[QARecord]:
+        asked = cloze_questions.arguments().parse_args([*map(str, words), *more])
+        count = cloze_questions.main(asked)
+        records = list(read_qa(out))
+        assert len(records) == len({one.id for one in records}) == count
+        return records
+
+    records = cut()
+    assert len(records) == cloze_questions.PER_PARAGRAPH * len(names)
+    for one in records:
+        [document] = one.documents
+        assert one.answers[0] in document.text
+        assert "Tarland" not in document.text
+    assert cut() == records
+    assert cut("--most", "3") == records[:3]
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_texts_without_a_paragraph_give_no_file(data, tmp_path):
+    (tmp_path / "texts.txt").write_text("Too short to ask about.")
+    words = ["--data", data, "--texts", tmp_path / "texts.txt", "--out", tmp_path / "out.jsonl.xz"]
+    with pytest.raises(SystemExit, match="holds no paragraph to ask about"):
+        cloze_questions.main(cloze_questions.arguments().parse_args(list(map(str, words))))
+    assert not list(tmp_path.glob("*.xz"))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import time
+from pathlib import Path
 
 import jobs
 import pytest
 import report
-import score
 import table
 from bpe import save, train, training_material
 from decoder import export, new_model
@@ -59,7 +60,8 @@ def test_a_row_is_a_sound_recipe_and_differs_in_what_it_says(row, data, model, t
             *(plain.steps, plain.batch, plain.seed),
             plain.optim,
         )
-        assert own.data.train == plain.data.train
+        cloze = (str(tmp_path / "cloze" / "cloze.train.jsonl.xz"),) if row.cloze else ()
+        assert own.data.train == plain.data.train + cloze
 
 
 def test_all_linear_has_the_weights_of_query_and_value():
@@ -83,7 +85,8 @@ def _here(command, until, environment=None):
     words = list(command)
     if "-m" in words:
         return train_main(words[words.index("sac_rag.train") + 1 :]), 0.0
-    score.main(score.arguments().parse_args(words[2:]))
+    script = importlib.import_module(Path(words[1]).stem)
+    script.main(script.arguments().parse_args(words[2:]))
     return 0, 0.0
 
 
@@ -118,6 +121,17 @@ def test_broken_off_gone_on_with_and_shown(data, model, tmp_path, capsys, monkey
     for word in ("full context", "none", "SAC 5x", "in-domain", "out-of-domain"):
         assert word in written
     assert len(json.loads((out / "table.json").read_text())) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["sac_5x_cloze", "sac_5x_distilled", "sac_5x_importance", "sac_5x_sink"]
+)
+def test_a_row_beyond_the_paper_is_trained_and_scored(name, data, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "process", _here)
+    asked = _args(data, model, tmp_path, "--minutes", "5", "--rows", name)
+    assert table.run(asked) == 0
+    row = json.loads((tmp_path / "rows" / f"{name}.json").read_text())
+    assert row["domains"]["in-domain"]["compressed"]["asked"] == 2
 
 
 def test_the_share_that_is_kept():

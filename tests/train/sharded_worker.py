@@ -14,7 +14,27 @@ from pathlib import Path
 import torch
 
 from sac_rag.train.checkpoints import last_checkpoint
-from tests.train.short_runs import SAMPLES, recipe_for, trainer_for
+from sac_rag.train.distillation import Distillation
+from sac_rag.train.loop import SACTrainer
+from sac_rag.train.module import TrainingModule, make_trainable
+from sac_rag.train.objectives import OBJECTIVES
+from sac_rag.train.recipe import Recipe
+from sac_rag.train.trainer import make_trainer
+from tests.tiny import tiny_adapter, tiny_model
+from tests.train.short_runs import SAMPLES, recipe_for
+
+
+def trainer_for(recipe: Recipe, **held_out) -> SACTrainer:
+    """Make a trainer of all that reads weights: encoder, decoder, its sink and the teacher."""
+    adapter = tiny_adapter(tiny_model(), sink=True)
+    make_trainable(adapter)
+    module = TrainingModule(
+        adapter,
+        weights={"continuation": 1.0, "distillation": 1.0},
+        bos_id=0,
+        objectives={**OBJECTIVES, "distillation": Distillation(bos_id=0)},
+    )
+    return make_trainer(module, SAMPLES, recipe, **held_out)
 
 
 def main(out: Path) -> None:

@@ -163,4 +163,4 @@ def test_a_plain_adapter_learns_to_read_questions_and_does_not_forget_it(
         assert engine.query_aware
         assert engine.answer("Who?", ["a text about someone"], max_new_tokens=3).usage.anchors > 1
     assert run_tiny("finetune", tmp_path / "three", *changes, f"adapter={adapter}") == 2
-    assert "is query-aware and the recipe is not" in capsys.readouterr().err
+    assert "was trained with query_aware=true and the recipe is not" in capsys.readouterr().err

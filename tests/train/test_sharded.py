@@ -16,7 +16,8 @@ from sac_rag.train.checkpoints import last_checkpoint
 from sac_rag.train.sharding import check_version, sharding_arguments
 from tests.tiny import tiny_model
 from tests.train.processes import together
-from tests.train.short_runs import SAMPLES, history, recipe_for, trainer_for
+from tests.train.sharded_worker import trainer_for
+from tests.train.short_runs import SAMPLES, history, recipe_for
 from tests.train.test_run import same_adapter
 
 

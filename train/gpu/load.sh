@@ -1,6 +1,7 @@
 #!/bin/bash
 # Prepare here what a step needs there: runs/freight/freight.tar (and runs/wheels, once, see GPU_QUEUE.md).
-#   train/gpu/load.sh language|reading|reading-fresh|table DATA_FOLDER [LIMIT_MIB]
+#   train/gpu/load.sh language|reading|reading-fresh|table|long DATA_FOLDER [LIMIT_MIB]
+#   (long: with ADAPTER=runs/table/finetune/NAME-SEED/adapter)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PY=${PY:-.venv/bin/python}
@@ -19,6 +20,12 @@ case $what in
   reading) files="$m/tokenizer $train_sets $dev_sets" ;;
   reading-fresh) files="$m/tokenizer $m/base $train_sets $(texts held_out wikitext2_valid) $dev_sets $(texts fairytales_train onestopenglish enwiki2018_new)" ;;
   table) files="$m/model $train_sets $dev_sets $m/sac_texts.txt.xz $(ls -d runs/table/rows runs/table/pretrain 2>/dev/null || true)" ;;
+  long)
+    mkdir -p runs/data/rag runs/data/summ
+    for name in rag/nq_multidoc10_built.train rag/2wikimultihop.dev rag/musique.train summ/qmsum_span.dev summ/qmsum.dev; do
+      if [ -f "$data/$name.jsonl.xz" ]; then cp -u "$data/$name.jsonl.xz" runs/data/$name.jsonl.xz; fi
+    done
+    files="$m/model ${ADAPTER:?name the adapter} $dev_sets $(find runs/data/rag runs/data/summ -name '*.jsonl.xz')" ;;
   *) echo "no step is called $what" >&2; exit 2 ;;
 esac
 "$PY" train/micro/freight.py load --work runs/freight --limit-mib "$limit" $files

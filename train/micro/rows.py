@@ -28,6 +28,8 @@ class Row:
     """Of the second stage alone."""
     pretrained_as: str = ""
     """Row whose first stage is this one's too; empty for its own."""
+    cloze: bool = False
+    """Whether the second stage also reads questions cut from the first stage's texts."""
     roads: tuple[str, ...] = ("compressed",)
     """How the development sets are asked."""
     trained: bool = True
@@ -114,6 +116,36 @@ ROWS: tuple[Row, ...] = (
         title="SAC 5x, LoRA on every linear layer",
         group=REACH,
         both=("compress.ratio=5", *ALL_LINEAR),
+    ),
+    Row(
+        name="sac_5x_sink",
+        title="SAC 5x, behind a BOS sink",
+        group=REACH,
+        both=("compress.ratio=5", "sink=true"),
+    ),
+    Row(
+        name="sac_5x_distilled",
+        title="SAC 5x, taught by the decoder that reads in full",
+        group=REACH,
+        both=("compress.ratio=5",),
+        finetune=("objectives.distillation=1.0",),
+        pretrained_as="sac_5x",
+    ),
+    Row(
+        name="sac_5x_cloze",
+        title="SAC 5x, fine-tuned with cloze questions too",
+        group=REACH,
+        both=("compress.ratio=5",),
+        pretrained_as="sac_5x",
+        cloze=True,
+    ),
+    Row(
+        # both stages: the vectors of anchor slots are learned for the places that anchors stand
+        # at, and the trainer refuses to go on from an adapter with another selector
+        name="sac_5x_importance",
+        title="SAC 5x, anchors that surprise the decoder most",
+        group=REACH,
+        both=("compress.ratio=5", "compress.selector=importance", "compress.scorer=surprisal"),
     ),
     Row(
         name="sac_any_ratio",

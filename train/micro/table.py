@@ -41,14 +41,15 @@ class Table:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         found = [path for path in qa_paths(args.data, TRAIN_SETS, split="train") if path.is_file()]
-        names = ", ".join(f'"{path}"' for path in found)
-        self._questions = f"data.train=[{names}]"
+        self._questions = [str(path) for path in found]
 
     def jobs(self, row: Row) -> list[Job]:
         """List a row's processes, in order."""
         made = []
         if row.trained:
             first = row.pretrained_as or row.name
+            if row.cloze:
+                made.append(self._cut_cloze(row))
             made.append(self._stage(row, "pretrain", self._folder("pretrain", first)))
             made.append(self._stage(row, "finetune", self._folder("finetune", row.name)))
         return [*made, self._score(row)]
@@ -59,7 +60,8 @@ class Table:
         places = [f"model={self.args.model}", f"seed={self.args.seed}"]
         if stage == "finetune":
             first = self._folder("pretrain", row.pretrained_as or row.name)
-            places += [self._questions, f"adapter={first / 'adapter'}"]
+            questions = [*self._questions, *([str(self._cloze)] if row.cloze else [])]
+            places += [f"data.train={json.dumps(questions)}", f"adapter={first / 'adapter'}"]
             return [*places, *row.both, *own, *self.args.finetune]
         if self.args.texts:
             places.append(f'data.train=["{self.args.texts}"]')
@@ -83,6 +85,23 @@ class Table:
     def scores(self, row: Row) -> Path:
         """Give the file of a finished row."""
         return self.args.work / "rows" / f"{row.name}.json"
+
+    @property
+    def _cloze(self) -> Path:
+        return self.args.work / "cloze" / "cloze.train.jsonl.xz"
+
+    def _cut_cloze(self, row: Row) -> Job:
+        [texts] = read_recipe(
+            RECIPES / "micro_pretrain.yaml", self.changes(row, "pretrain")
+        ).data.train
+        command = [sys.executable, str(HERE / "cloze_questions.py"), "--data", self.args.data]
+        command += ["--texts", texts, "--out", self._cloze]
+        return Job(
+            row=row.name,
+            what="cloze",
+            command=tuple(map(str, command)),
+            done=self._cloze.with_name("finished.json"),
+        )
 
     def _folder(self, stage: str, name: str) -> Path:
         return self.args.work / stage / f"{name}-{self.args.seed}"
