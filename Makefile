@@ -23,7 +23,7 @@ types: $(VENV)/.dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 notebooks: $(VENV)/.dev
-	$(BIN)/jupytext --to ipynb --set-kernel python3 --execute notebooks/0*.py
+	PYTHONWARNINGS=ignore HF_HUB_DISABLE_PROGRESS_BARS=1 $(BIN)/jupytext --to ipynb --set-kernel python3 --execute notebooks/0*.py
 	$(BIN)/python -m pytest tests/notebooks
 
 # torch by itself first, by its exact version: pip then finds the CPU build where one is at hand

@@ -46,14 +46,14 @@ for piece in llm.stream("What is the founding year of Harholm?", documents=libra
 
 # %% [markdown]
 # ## In a chain
-# A retriever (here: the document that holds most of the question's names; yours is a vector store), the
+# A retriever (here: the documents that hold most of the question's names; yours is a vector store), the
 # compressor, a prompt in the format that the model was trained with, the model.
 
 
 # %%
 def search(question: str) -> list[Document]:
     names = [word for word in question.strip("?").split() if word[0].isupper()]
-    return sorted(library, key=lambda doc: -sum(doc.page_content.count(name) for name in names))[:1]
+    return sorted(library, key=lambda doc: -sum(doc.page_content.count(name) for name in names))[:3]
 
 
 def join(documents: list[Document]) -> str:

@@ -43,7 +43,7 @@ documents = [
 
 # %%
 index = SimpleKeywordTableIndex.from_documents(documents, llm=llm)
-engine = llm.as_query_engine(index, retriever_mode="simple", num_chunks_per_query=1)
+engine = llm.as_query_engine(index, retriever_mode="simple", num_chunks_per_query=3)
 response = engine.query("What is Quelkirk Abbey famous for making?")
 print(response)
 
@@ -64,7 +64,7 @@ for found in response.source_nodes:
 
 # %%
 streaming = llm.as_query_engine(
-    index, retriever_mode="simple", num_chunks_per_query=1, streaming=True
+    index, retriever_mode="simple", num_chunks_per_query=3, streaming=True
 )
 for piece in streaming.query("What is the founding year of Harholm?").response_gen:
     print(piece, end="|")
@@ -88,7 +88,7 @@ from llama_index.core import get_response_synthesizer
 
 own = index.as_query_engine(
     retriever_mode="simple",
-    num_chunks_per_query=1,
+    num_chunks_per_query=3,
     llm=llm,
     node_postprocessors=[llm.as_postprocessor()],
     response_synthesizer=get_response_synthesizer(

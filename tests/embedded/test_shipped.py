@@ -15,8 +15,10 @@ from sac_rag.engine import SACEngine
 
 SHIPPED = Path(sac_rag.__file__).parent / "embedded"
 LIMIT_BYTES = 12 * 2**20
-FULL_AT_LEAST, KEPT_AT_LEAST = 0.93, 0.93
-"""Full text and share kept by anchors: measured 0.965 and 0.953, less a margin for processors."""
+FULL_AT_LEAST, KEPT_AT_LEAST = 0.96, 0.95
+"""Full text and share kept by anchors: measured 0.990 and 0.990, less a margin for processors."""
+JOINED_AT_LEAST, JOINED_KEPT_AT_LEAST = 0.82, 0.87
+"""The same of eight documents joined: 0.890 and 0.972 of 200, less what 60 questions may differ."""
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,16 @@ def test_anchors_keep_what_full_context_answers(engine):
     assert none.right / none.asked <= 0.1
 
 
+def test_eight_joined_documents_are_answered(engine):
+    coder = Coder(AutoTokenizer.from_pretrained(SHIPPED / "nano"))
+    asked = evaluate.questions("joined", coder, 60)
+    full, anchors = (
+        evaluate.measure(engine, "joined", road, asked, coder)[0] for road in ("full", "anchors")
+    )
+    assert full.right / full.asked >= JOINED_AT_LEAST
+    assert anchors.right / full.right >= JOINED_KEPT_AT_LEAST
+
+
 def test_the_demo_documents_are_answered(engine):
     lines = (SHIPPED / "atlas" / "questions.jsonl").read_text("utf-8").splitlines()
     asked = [json.loads(line) for line in lines]
@@ -48,4 +60,4 @@ def test_the_demo_documents_are_answered(engine):
     requests = [engine.request(one["question"], [texts[one["document"]]]) for one in asked]
     answers = engine.generate(requests, max_new_tokens=16)
     right = sum(answer.text == one["answer"] for answer, one in zip(answers, asked, strict=True))
-    assert right / len(asked) >= 0.8
+    assert right / len(asked) >= 0.9
