@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+import bytes_table
 import evaluate
 import torch
 import train_base
@@ -13,6 +14,7 @@ import train_both
 import train_sac
 from safetensors.torch import load_file
 
+import sac_rag
 from sac_rag.engine import SACEngine
 
 
@@ -42,3 +44,14 @@ def test_trained_stopped_resumed_and_asked(tmp_path: Path):
     with SACEngine.from_pretrained(base, adapter=base / "sac-5x") as engine:
         assert engine.ratio == 5
         assert engine.answer("Who founded Barwick?", ["Barwick is old."], 4).usage.anchors > 0
+
+
+def test_the_table_of_codecs_is_measured(tmp_path: Path):
+    base = Path(sac_rag.__file__).parent / "embedded" / "nano"
+    sizes = {"documents": 1, "fitted_on": 4, "bits": [2.0]}
+    bytes_table.main(argparse.Namespace(base=base, out=tmp_path / "bytes.json", **sizes))
+    points = json.loads((tmp_path / "bytes.json").read_text("utf-8"))
+    assert [point["codec"] for point in points] == ["exact", "int8", "int4", "pca 2"]
+    sizes = [point["bytes_per_token"] for point in points]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(point["asked"] == 4 for point in points)

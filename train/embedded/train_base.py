@@ -2,9 +2,9 @@
 
     python train/embedded/train_base.py --out sac_rag/embedded/nano --work runs/base
 
-Two busy CPU cores with AMX (bfloat16), 76 minutes for the shipped model, which answers 0.965 of the
-questions about single held-out documents (``evaluate.py``); the curriculum has been changed since,
-see README.md. Stops and goes on from ``--work``; ``--steps N --tiny`` is for a test.
+Two CPU cores with AMX (bfloat16). How the decoder of ``full_text`` was made, in two sittings, is in
+its card; README.md has the command. Stops and goes on from ``--work``; ``--steps N --tiny`` is for
+a test.
 """
 
 from __future__ import annotations
