@@ -87,11 +87,15 @@ class Backbone:
         return int(self.config.hidden_size)
 
     @property
+    def head_dim(self) -> int:
+        """Width K of a head's keys and values; a config need not say it."""
+        config = self.config
+        return getattr(config, "head_dim", None) or self.model_dim // config.num_attention_heads
+
+    @property
     def token_bytes(self) -> int:
         """Keys and values of one token, or anchor, in the decoder's cache, in bytes."""
-        config = self.config
-        heads, dim = config.num_attention_heads, getattr(config, "head_dim", None)
-        per_layer = 2 * config.num_key_value_heads * (dim or config.hidden_size // heads)
+        per_layer = 2 * self.config.num_key_value_heads * self.head_dim
         return self.num_layers * per_layer * self.dtype.itemsize
 
     @property

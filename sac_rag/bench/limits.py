@@ -90,9 +90,7 @@ def _keys_values(layer: Any) -> int:
 
 
 def _attention(backbone: Backbone, pairs: float) -> float:
-    config = backbone.config
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return 2.0 * 2.0 * pairs * config.num_attention_heads * head_dim
+    return 2.0 * 2.0 * pairs * backbone.config.num_attention_heads * backbone.head_dim
 
 
 def _linear(module: Any, *, lora: bool = True) -> int:

@@ -55,12 +55,10 @@ def free_tokens(backbone: Backbone) -> int:
 def bytes_per_token(backbone: Backbone) -> int:
     """Estimate the bytes that one token of a pass takes: a layer's states, and all anchors."""
     config = backbone.config
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     heads = config.num_attention_heads + 2 * config.num_key_value_heads
-    states = 4 * config.hidden_size + 3 * config.intermediate_size + 2 * heads * head_dim
+    states = 4 * config.hidden_size + 3 * config.intermediate_size + 2 * heads * backbone.head_dim
     # as if every token were an anchor: twice, for they are stacked
-    anchors = 4 * backbone.num_layers * config.num_key_value_heads * head_dim
-    return (states + anchors) * backbone.dtype.itemsize
+    return states * backbone.dtype.itemsize + 2 * backbone.token_bytes
 
 
 class Batches:

@@ -104,8 +104,7 @@ def stack_anchors(
     if width + room == 0:
         return cache
     where = {"device": backbone.device, "dtype": backbone.dtype}
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    shape = (len(anchors), config.num_key_value_heads, width + room, head_dim)
+    shape = (len(anchors), config.num_key_value_heads, width + room, backbone.head_dim)
     keys, values = (torch.empty((backbone.num_layers, *shape), **where) for _ in range(2))
     for index, row in enumerate(anchors):
         begin = width - (0 if row is None else len(row))

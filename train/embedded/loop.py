@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import random
 import signal
@@ -41,6 +42,22 @@ def optimizers(
     else:
         first = torch.optim.AdamW(matrices, weight_decay=0.02, **plain)
     return [first, torch.optim.AdamW(others, weight_decay=0.0, **plain)]
+
+
+def arguments(
+    description: str | None, *, minutes: float, lr: float = 2e-3
+) -> argparse.ArgumentParser:
+    """Give the parser of what all trainings are told."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--start", type=Path, help="what to go on from; else from nothing")
+    parser.add_argument("--minutes", type=float, default=minutes)
+    parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--lr", type=float, default=lr)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--tiny", action="store_true")
+    return parser
 
 
 class Run:

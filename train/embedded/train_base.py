@@ -18,7 +18,7 @@ import torch
 from build_tokenizer import save as save_tokenizer
 from curriculum import Batch, Coder
 from gaze import FINDING, gaze_loss
-from loop import Run, train
+from loop import Run, arguments, train
 from reader import Reader, fast_dtype, grade
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
@@ -132,15 +132,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__, minutes=76.0)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=76.0)
-    parser.add_argument("--steps", type=int, default=10**9)
-    parser.add_argument("--start", type=Path, help="model to go on from; else from nothing")
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--processes", type=int, default=2)
-    arguments = parser.parse_args()
-    pair.launch(main, arguments, processes=arguments.processes)
+    given = parser.parse_args()
+    pair.launch(main, given, processes=given.processes)

@@ -23,7 +23,7 @@ import train_base
 import train_sac
 from build_tokenizer import save as save_tokenizer
 from curriculum import Batch, Coder
-from loop import WINDOW, Run, train
+from loop import WINDOW, Run, arguments, train
 from reader import Reader, fast_dtype
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaForCausalLM
@@ -113,17 +113,9 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__, minutes=50.0, lr=1e-3)
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=40.0)
-    parser.add_argument("--steps", type=int, default=10**9)
-    parser.add_argument("--start", type=Path, help="adapter to go on from; else a fresh one")
     parser.add_argument("--ratio", type=int, default=5)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--tiny", action="store_true")
-    arguments = parser.parse_args()
-    pair.launch(main, arguments, processes=arguments.processes)
+    given = parser.parse_args()
+    pair.launch(main, given, processes=given.processes)

@@ -22,7 +22,7 @@ import pair
 import torch
 from chunks import arrange, lay_out
 from curriculum import IGNORE, Batch, Coder
-from loop import Run, train
+from loop import Run, arguments, train
 from peft import LoraConfig, set_peft_model_state_dict
 from reader import Reader, fast_dtype, grade
 from safetensors.torch import load_file
@@ -157,16 +157,8 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__, minutes=45.0)
     parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=45.0)
-    parser.add_argument("--steps", type=int, default=10**9)
-    parser.add_argument("--start", type=Path, help="adapter to go on from; else a fresh one")
     parser.add_argument("--ratio", type=int, default=5)
-    parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--tiny", action="store_true")
-    arguments = parser.parse_args()
-    pair.launch(main, arguments, processes=arguments.processes)
+    given = parser.parse_args()
+    pair.launch(main, given, processes=given.processes)
