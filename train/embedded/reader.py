@@ -31,6 +31,7 @@ class Reader:
     def __init__(self, config: LlamaConfig, *, compiled: bool) -> None:
         torch._dynamo.config.recompile_limit = 64
         self.layers, self.head_dim = config.num_hidden_layers, int(config.head_dim or 0)
+        self.theta = float(config.rope_parameters["rope_theta"])
         wrap: Any = (lambda f: torch.compile(f, dynamic=False)) if compiled else (lambda f: f)
         self.context_layer, self.question_layer = wrap(fl.context_layer), wrap(fl.question_layer)
         self.context_keys = wrap(fl.context_keys)
@@ -48,7 +49,7 @@ class Reader:
             context: Ids.
             entering: Is filled with the hidden states that enter each layer, (B, T, D).
         """
-        cos, sin = fl.angles(torch.arange(context.shape[1])[None], self.head_dim)
+        cos, sin = self._angles(torch.arange(context.shape[1])[None])
         x = F.embedding(context, weights["model.embed_tokens.weight"])
         mask, cache = fl.causal_mask(context.shape[1]), []
         for layer in range(self.layers - 1):
@@ -86,7 +87,7 @@ class Reader:
         """
         n, q = questions.shape[1:]
         positions = start[:, None, None] + torch.arange(q)[None, None].expand(1, n, q)
-        cos, sin = fl.angles(positions, self.head_dim)
+        cos, sin = self._angles(positions)
         mask, causal = (~seen).float() * fl.NEGATIVE, fl.causal_mask(q)
         run = fl.question_layer if seen.shape[1] > 1024 else self.question_layer
         y = F.embedding(questions, weights["model.embed_tokens.weight"])
@@ -109,7 +110,7 @@ class Reader:
             chunks: What to read.
             marks: Anchor embedding of each slot, (slots, D).
         """
-        cos, sin = fl.angles(chunks.positions, self.head_dim)
+        cos, sin = self._angles(chunks.positions)
         x = F.embedding(chunks.ids, weights["model.embed_tokens.weight"])
         added = marks[: chunks.anchors.shape[1]].to(x.dtype) * chunks.present[..., None]
         x = x.scatter_add(1, chunks.anchors[..., None].expand_as(added), added)
@@ -121,6 +122,9 @@ class Reader:
         last = fl.layer_weights(weights, self.layers - 1)
         turned = (_pick(cos, chunks.anchors), _pick(sin, chunks.anchors))
         return [*cache, self.context_keys(_pick(x, chunks.anchors), last, *turned, self.head_dim)]
+
+    def _angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        return fl.angles(positions, self.head_dim, self.theta)
 
 
 def _pick(x: Tensor, index: Tensor) -> Tensor:

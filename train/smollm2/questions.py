@@ -1,0 +1,116 @@
+"""Questions about real texts as batches of few shapes: several questions to each context.
+
+Shapes: B contexts, N questions each, Q tokens of a question with its answer, T context tokens.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sac_rag.data import read_qa
+from sac_rag.prompts import PromptFormat
+from sac_rag.tokens import Tokens
+
+IGNORE = -100
+QUESTIONS = 4
+"""N: a context with fewer leaves places empty, one with more shows others each time."""
+WIDTH = 44
+"""Q; longer questions are left out."""
+BUCKETS = {192: 16, 256: 12, 384: 8, 510: 6}
+"""B by the most tokens of a context, so that all batches cost alike; longer contexts are left out.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Text:
+    """A context and all that is asked about it, in ids."""
+
+    context: list[int]
+    """BOS, prefix and text, as the encoder sees them."""
+    asked: list[tuple[list[int], list[int]]]
+    """Question part, and answer with EOS."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Contexts of like length with questions."""
+
+    documents: list[list[list[int]]]
+    """Ids of the one document of each context, B of them."""
+    questions: Tensor
+    """(B, N, Q), zero where there is nothing."""
+    labels: Tensor
+    """Ids to predict at each place, ``IGNORE`` outside answers, (B, N, Q)."""
+
+
+def read_texts(sources: Sequence[str], tokens: Tokens) -> list[Text]:
+    """Read question files and gather what is asked about one text.
+
+    Args:
+        sources: Files, or patterns, as recipes name them.
+        tokens: The base's tokenizer.
+    """
+    prompt, end = PromptFormat(), tokens.eos_ids[0]
+    asked: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for source in sources:
+        for record in read_qa(source):
+            if len(record.documents) == 1:
+                text = record.documents[0].text
+                asked[text].append((record.question, record.answers[0]))
+    texts = []
+    for text, pairs in asked.items():
+        context = prompt.seen_ids(text, tokens=tokens)
+        if len(context) > max(BUCKETS):
+            continue
+        ids = [
+            (tokens.encode(prompt.question(question)), [*tokens.encode(answer), end])
+            for question, answer in pairs
+        ]
+        # the task token takes one place, the last token of an answer predicts nothing
+        fitting = [(q, a) for q, a in ids if len(q) + len(a) <= WIDTH]
+        if fitting:
+            texts.append(Text(context=context, asked=fitting))
+    return texts
+
+
+def batches(texts: Sequence[Text], *, seed: int) -> Iterator[Batch]:
+    """Give batches without end; buckets come as often as their texts do.
+
+    Args:
+        texts: What is asked about.
+        seed: Of the order, and of the questions that are drawn.
+    """
+    rng = random.Random(seed)
+    buckets: dict[int, list[Text]] = {most: [] for most in BUCKETS}
+    for text in texts:
+        buckets[min(most for most in BUCKETS if len(text.context) <= most)].append(text)
+    waiting: dict[int, list[Text]] = {most: [] for most in BUCKETS}
+    kinds = [most for most in BUCKETS if buckets[most]]
+    while True:
+        [most] = rng.choices(kinds, [len(buckets[kind]) / BUCKETS[kind] for kind in kinds])
+        while len(waiting[most]) < BUCKETS[most]:
+            waiting[most] += rng.sample(buckets[most], len(buckets[most]))
+        chosen, waiting[most] = (
+            waiting[most][: BUCKETS[most]],
+            waiting[most][BUCKETS[most] :],
+        )
+        yield _batch(chosen, rng)
+
+
+def _batch(texts: Sequence[Text], rng: random.Random) -> Batch:
+    questions = torch.zeros(len(texts), QUESTIONS, WIDTH, dtype=torch.int64)
+    labels = torch.full_like(questions, IGNORE)
+    for row, text in enumerate(texts):
+        drawn = rng.sample(text.asked, min(QUESTIONS, len(text.asked)))
+        for place, (question, answer) in enumerate(drawn):
+            both = question + answer[:-1]
+            questions[row, place, : len(both)] = torch.tensor(both)
+            start = len(question) - 1
+            labels[row, place, start : start + len(answer)] = torch.tensor(answer)
+    return Batch(documents=[[text.context] for text in texts], questions=questions, labels=labels)
