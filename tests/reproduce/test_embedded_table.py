@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import runpy
+import shutil
 import sys
 from dataclasses import replace
 
+import embedded_beyond
 import embedded_plan
 import embedded_report
 import embedded_score
@@ -117,6 +119,112 @@ def test_methods_differ_in_nothing_but_themselves(tmp_path):
     for each in recipes.values():
         assert len({name for _, name in each}) == 8
         assert all(recipe == each[0][0] for recipe, _ in each)
+
+
+def test_rows_beyond_differ_from_their_plain_row_in_what_they_are_about(tmp_path):
+    table = embedded_plan.Table(_args(tmp_path))
+    plain = {trial.name: trial for trial in table.trials(1e-3)}
+    beyond = {trial.name: trial for trial in table.beyond(1e-3)}
+    wanted = {
+        "sac_any": ("sac_5x", {"compress.ratios=[5,15,51]"}, {"compress.ratios=[5,15,51]"}),
+        "sac_5x_composed": ("sac_5x", set(), {"data.distractors=3"}),
+        "sac_15x_query": ("sac_15x", set(), {"query_aware=true"}),
+    }
+    for name, (like, *more) in wanted.items():
+        for seed in embedded_plan.SEEDS:
+            one, other = beyond[f"{name}-{seed}"], plain[f"{like}-{seed}"]
+            for stage, expected in zip(("pretrain", "finetune"), more, strict=True):
+                changes = [table.changes(trial, stage) for trial in (one, other)]
+                own, its = map(set, changes)
+                start = {word for word in own | its if word.startswith("adapter=")}
+                assert own - its - start == expected
+                assert not its - own - start
+                path = embedded_plan.TRAIN / "recipes" / f"embedded_{stage}.yaml"
+                steps = {read_recipe(path, each).steps for each in changes}
+                assert len(steps) == 1
+
+
+def test_a_stage_that_is_another_row_s_is_claimed_with_it_until_it_is_done(tmp_path):
+    table = embedded_plan.Table(_args(tmp_path))
+    [plain] = [one for one in table.trials(1e-3) if one.name == "sac_15x-2"]
+    [query] = [one for one in table.beyond(1e-3) if one.name == "sac_15x_query-2"]
+    first, again = table.jobs(plain)[0], table.jobs(query)[0]
+    assert (first.command, first.done) == (again.command, again.done)
+    assert table.locks(plain)[0] in table.locks(query)
+    first.done.parent.mkdir(parents=True)
+    first.done.touch()
+    assert table.locks(plain)[0] not in table.locks(query)
+
+
+def test_without_names_the_paper_s_rows_come_first_and_names_choose(tmp_path):
+    table = embedded_plan.Table(_args(tmp_path))
+    assert {one.label for one in table.trials(1e-3)} == set(embedded_plan.ROWS)
+    assert {one.label for one in table.beyond(1e-3)} == set(embedded_beyond.BEYOND)
+    named = embedded_plan.Table(_args(tmp_path, "--rows", "sac_any", "sac_5x", "--seeds", "1"))
+    assert [one.name for one in named.trials(1e-3)] == ["sac_5x-1"]
+    assert [one.name for one in named.beyond(1e-3)] == ["sac_any-1"]
+
+
+def test_rows_beyond_are_asked_and_leave_finished_rows_alone(done, tmp_path):
+    """On a copy: the table's fixture is of the paper's rows alone, and others test that."""
+    work = shutil.copytree(done, tmp_path / "table")
+    kept = [path for name in ("rows", "runs", "data") for path in (work / name).rglob("*.*")]
+    before = {path: path.read_bytes() for path in kept if path.is_file()}
+    names = ("base_joined", "sac_5x_joined", "sac_5x_composed", "sac_any")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "process", _here)
+        args = _args(work, "--minutes", "5", "--rows", *names, "--seeds", "1")
+        assert embedded_table.run(args) == 0
+    assert before == {path: path.read_bytes() for path in before}
+    assert {path.stem for path in (work / "beyond").iterdir()} == {f"{name}-1" for name in names}
+    asked = json.loads((work / "beyond" / "sac_any-1.json").read_text())["scores"]
+    anchors = [asked[f"compressed {ratio}x"]["mean_counts"]["anchors"] for ratio in (5, 15, 51)]
+    assert anchors == sorted(anchors, reverse=True)
+    assert anchors[0] > 2 * anchors[1] > 4 * anchors[2]
+    words = ["show", "--work", str(work), "--out", str(tmp_path)]
+    embedded_table.show(embedded_table.arguments().parse_args(words))
+    text = (tmp_path / "table.md").read_text()
+    _, section = text.split("## Beyond the paper")
+    for line in ("any ratio, at 51x | 1", "SAC 5x, composed | 1", "full context | 1", "SAC 5x | 1"):
+        assert line in section
+    assert "query-aware |" not in section
+
+
+def test_the_joined_exam_asks_the_same_where_only_its_own_document_answers(done):
+    lines = {
+        name: [json.loads(line) for line in (done / "data" / name).read_text().splitlines()]
+        for name in ("exam.jsonl", "joined.jsonl")
+    }
+    assert len(lines["exam.jsonl"]) == len(lines["joined.jsonl"]) == 8
+    for alone, joined in zip(*lines.values(), strict=True):
+        assert all(alone[name] == joined[name] for name in ("question", "answers", "source"))
+        assert len(joined["documents"]) == 4
+        [own] = [one["text"] for one in joined["documents"] if one["gold"]]
+        assert own == alone["context"]
+        for other in joined["documents"]:
+            assert (alone["answers"][0].lower() in other["text"].lower()) == other["gold"]
+
+
+def test_a_row_is_held_against_plain_seed_by_seed():
+    def row(name: str, seed: int, **scores: float):
+        made = {
+            road.replace("_", " "): {
+                "asked": 4,
+                "macro": {score: {"value": value} for score in embedded_report.SCORES},
+            }
+            for road, value in scores.items()
+        }
+        return {"name": name, "seed": seed, "title": name, "stages": {}, "scores": made}
+
+    plain = [row("sac_5x", seed, compressed=seed / 10) for seed in (1, 2, 3)]
+    composed = [row("sac_5x_composed", 1, compressed_alone=0.3)]
+    composed += [row("sac_5x_composed", 2, compressed_alone=0.2)]
+    text = embedded_beyond.section(plain, composed)
+    [line] = [one for one in text.splitlines() if one.startswith("| SAC 5x, composed")]
+    assert line.endswith("| 25.0 ± 7.1 | +10.0 ± 14.1 |")
+    # without its plain row it stands alone, and without any row there is no section
+    assert "| 25.0 ± 7.1 |  |" in embedded_beyond.section([], composed)
+    assert embedded_beyond.section(plain, []) == ""
 
 
 def test_an_entry_told_again_has_every_answer_and_the_second_half_of_the_text(done):

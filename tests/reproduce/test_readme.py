@@ -45,7 +45,7 @@ def test_a_baseline_at_another_ratio_is_a_change_of_its_recipe():
 
 def test_commands_of_the_embedded_table_are_understood():
     found = [line for line in LINES if "train/reproduce/embedded_table.py" in line]
-    assert len(found) == 2
+    assert len(found) == 3
     for _, script, *words in found:
         assert (TRAIN.parent / script).is_file()
         embedded_table.arguments().parse_args(words)

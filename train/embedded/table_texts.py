@@ -63,14 +63,14 @@ def entry(world: World, coder: Coder, span: tuple[int, int]) -> Document:
 def texts(world: World, coder: Coder, count: int) -> Iterator[dict[str, Any]]:
     """Write pretraining texts."""
     for _ in range(count):
-        document = entry(world, coder, _span(world.rng))
+        document = entry(world, coder, drawn_span(world.rng))
         yield {"text": f"{document.text}\n\n{told_again(document, world.rng)}"}
 
 
 def questions(world: World, coder: Coder, count: int) -> Iterator[dict[str, Any]]:
     """Write questions to train on, each about an entry of its own."""
     for _ in range(count):
-        document = entry(world, coder, _span(world.rng))
+        document = entry(world, coder, drawn_span(world.rng))
         yield _record(document, world.rng.choice(document.questions))
 
 
@@ -86,7 +86,8 @@ def exam(world: World, coder: Coder, count: int) -> Iterator[dict[str, Any]]:
             asked += wanted
 
 
-def _span(rng: random.Random) -> tuple[int, int]:
+def drawn_span(rng: random.Random) -> tuple[int, int]:
+    """Draw how many tokens an entry may have; a share is longer than one chunk."""
     return LONGER if rng.random() < LONG_SHARE else ONE_CHUNK
 
 

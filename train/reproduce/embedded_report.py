@@ -73,7 +73,7 @@ def markdown(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> str
         _table(name, lines, lambda scores, name=name: scores["by_source"][name])
         for name in first["by_source"]
     ]
-    parts += [_cost(rows)]
+    parts += [cost(rows)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -107,7 +107,8 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
-def _cost(rows: Sequence[Mapping[str, Any]]) -> str:
+def cost(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Write what a step of each trained row costs; nothing without any."""
     by_title: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["stages"]:

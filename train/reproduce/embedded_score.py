@@ -25,7 +25,7 @@ MAX_NEW_TOKENS = 16
 def main(args: argparse.Namespace) -> None:
     """Ask, and write one JSON file."""
     with SACEngine.from_pretrained(
-        args.model, adapter=args.adapter, device="cpu", dtype="float32"
+        args.model, adapter=args.adapter, ratio=args.ratio, device="cpu", dtype="float32"
     ) as engine:
         report = evaluate(
             {road: ROADS[road](engine) for road in args.roads},
@@ -44,6 +44,9 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--adapter", type=Path)
+    parser.add_argument(
+        "--ratio", type=int, help="of those that the adapter serves; its own without"
+    )
     parser.add_argument("--roads", nargs="+", choices=ROADS, default=["compressed"])
     parser.add_argument("--exam", type=Path, required=True)
     parser.add_argument("--batch", type=int, default=25)

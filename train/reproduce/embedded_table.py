@@ -14,6 +14,11 @@ weights and the shuffle. **The learning rate**: each rate of ``--rates`` trains 
 ICAE at 5x for ``--rate-steps`` steps of both stages, with a seed of its own; the rate with the
 lowest held-out loss of the second stage, as a mean over the four, is every row's (the second
 stage takes half of it, as in the paper).
+
+**Beyond the paper** (``embedded_beyond.py``): one adapter for any ratio, composition-aware and
+query-aware fine-tuning, each beside its plain row. ``run`` without ``--rows`` does them after all
+of the paper's; with names, those that are named. Their results are ``WORK/beyond/NAME-SEED.json``,
+and a section of ``show``.
 """
 
 from __future__ import annotations
@@ -25,13 +30,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import embedded_report
 from embedded_plan import ROWS, SEEDS, TRAIN, Table, Trial
 
 import jobs  # isort: skip  # on the path by embedded_plan
+from embedded_beyond import BEYOND, section  # isort: skip
 
 WAIT_S = 2.0
 """Between two looks at what another process is at."""
@@ -68,10 +75,10 @@ def _all(table: Table, trials: Sequence[Trial], until: float) -> dict[str, str]:
             if trial.result.is_file():
                 del open_ones[trial]
                 continue
-            lock = table.work / "locks" / trial.result.relative_to(table.work).with_suffix("")
-            with claimed(lock) as mine:
+            with ExitStack() as claims:
+                mine = [claims.enter_context(claimed(lock)) for lock in table.locks(trial)]
                 # another process may have finished it since
-                if mine and not trial.result.is_file() and open_ones[trial] != "failed":
+                if all(mine) and not trial.result.is_file() and open_ones[trial] != "failed":
                     open_ones[trial] = jobs.work(table.jobs(trial), until, table.environment)
                     if open_ones[trial] == "done":
                         table.finish(trial)
@@ -96,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         unfinished = _all(table, table.rate_trials(), until)
     if not unfinished:
         lr = args.lr or table.learning_rate()
-        unfinished = _all(table, table.trials(lr), until)
+        unfinished = _all(table, [*table.trials(lr), *table.beyond(lr)], until)
     for helper in helpers:
         helper.wait()
     print(f"not finished: {', '.join(f'{n} ({s})' for n, s in unfinished.items()) or 'none'}")
@@ -106,23 +113,28 @@ def run(args: argparse.Namespace) -> int:
 def show(args: argparse.Namespace) -> int:
     """Write the table of all finished rows."""
     work = Path(args.work)
-    found = [json.loads(path.read_text("utf-8")) for path in (work / "rows").glob("*.json")]
-    if not found:
+    found, beyond = (_results(work / "rows", ROWS), _results(work / "beyond", tuple(BEYOND)))
+    if not found and not beyond:
         raise SystemExit(f"no row is finished in {work}; call `run` first")
-    found.sort(key=lambda one: (ROWS.index(one["name"]), one["seed"]))
     about = {
         name: json.loads(path.read_text("utf-8"))
         for name, path in (("rate", work / "rate.json"), ("base", work / "base" / "prose.json"))
         if path.is_file()
     }
-    text = embedded_report.markdown(found, about)
+    parts = [embedded_report.markdown(found, about) if found else "", section(found, beyond)]
+    text = "\n\n".join(part for part in parts if part)
     print(text)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "table.md").write_text(text + "\n", encoding="utf-8")
-        whole = json.dumps({**about, "rows": found}, indent=1)
+        whole = json.dumps({**about, "rows": found, "beyond": beyond}, indent=1)
         (args.out / "table.json").write_text(whole + "\n", encoding="utf-8")
     return 0
+
+
+def _results(folder: Path, names: Sequence[str]) -> list[dict[str, Any]]:
+    found = [json.loads(path.read_text("utf-8")) for path in folder.glob("*.json")]
+    return sorted(found, key=lambda one: (names.index(one["name"]), one["seed"]))
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -135,7 +147,9 @@ def arguments() -> argparse.ArgumentParser:
     working.add_argument("--minutes", type=float, default=50.0, help="of this call")
     working.add_argument("--processes", type=int, default=1, help="that work side by side")
     working.add_argument("--threads", type=int, default=1, help="of a process")
-    working.add_argument("--rows", nargs="*", default=[], choices=ROWS, help="all without")
+    working.add_argument(
+        "--rows", nargs="*", default=[], choices=(*ROWS, *BEYOND), help="all without"
+    )
     working.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     working.add_argument("--lr", type=float, default=0.0, help="instead of the rule's choice")
     working.add_argument("--rates", nargs="+", type=float, default=[3e-4, 1e-3, 3e-3])
