@@ -79,6 +79,8 @@ class Cartridges:
         wanted = (tuple(context), places)
         if wanted not in self._trained:
             self._trained[wanted] = self._train(*wanted)
+        # a press that masks (AdaKV) leaves its mask on the model until the next prefill
+        self._model.prefill(context[:1])
         made = DynamicCache(config=self._model.backbone.config)
         for index, (keys, values) in enumerate(self._trained[wanted]):
             made.update(keys, values, index)
