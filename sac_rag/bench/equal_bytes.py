@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sac_rag.bench.cartridge import Cartridges, SelfStudy
 from sac_rag.bench.plain import PlainModel
 from sac_rag.bench.results import Row, Section
-from sac_rag.bench.rivals import Keep, cartridge_rival, plain_rivals, press_rivals
+from sac_rag.bench.rivals import Keep, plain_rivals, press_rivals
 from sac_rag.bench.settings import Settings
 from sac_rag.bench.shapes import ATLAS, Subject, open_subject
 from sac_rag.data import QARecord
@@ -28,11 +30,16 @@ class _Tally:
 
     kept_bytes: list[int] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
+    seconds: dict[tuple[Passage, ...], float] = field(default_factory=dict)
+    """Of keeping each set of documents for the first time."""
     scores: dict[str, list[float]] = field(
         default_factory=lambda: {name: [] for name in QA_METRICS}
     )
 
-    def add(self, record: QARecord, text: str, *, kept_bytes: int, places: int) -> None:
+    def add(
+        self, record: QARecord, text: str, *, kept_bytes: int, places: int, seconds: float
+    ) -> None:
+        self.seconds.setdefault(record.documents, seconds)
         self.kept_bytes.append(kept_bytes)
         self.places.append(places)
         for name, metric in QA_METRICS.items():
@@ -43,6 +50,7 @@ class _Tally:
             "asked": len(self.places),
             "kept_bytes": sum(self.kept_bytes) / len(self.places),
             "places": sum(self.places) / len(self.places),
+            "keeping_s": sum(self.seconds.values()) / len(self.seconds),
         }
         for metric, scores in self.scores.items():
             interval = Bootstrap().micro(scores)
@@ -60,6 +68,7 @@ def measure_equal_bytes(
     *,
     records: Sequence[QARecord] | None = None,
     adapters: Mapping[str, str] | None = None,
+    study: Sequence[QARecord] = (),
 ) -> Section:
     """Ask every method the same questions, each about its own documents.
 
@@ -68,9 +77,12 @@ def measure_equal_bytes(
         settings: How many questions, how many steps of a cartridge.
         records: What is asked; by default the questions that ship with the embedded model.
         adapters: Other trained adapters for the same base, by the name that the table shows.
+        study: Questions about the same documents, none of those asked, that a cartridge may study
+            beside the documents themselves.
 
     Raises:
-        ConfigError: If the model has random weights: its answers would be noise.
+        ConfigError: If the model has random weights: its answers would be noise; or if what is
+            studied is asked, or is about no document that is asked about.
     """
     if not subject.trained:
         raise ConfigError(
@@ -80,8 +92,10 @@ def measure_equal_bytes(
     asked = list(atlas_questions() if records is None else records)
     asked = asked[:: max(1, len(asked) // settings.questions)] if settings.questions else asked
     asked = asked[: settings.questions or None]
+    _check_study(study, asked)
     model = PlainModel(subject.backbone)
     not_run: list[str] = []
+    dtype = str(subject.backbone.dtype).removeprefix("torch.")
     rivals = {**plain_rivals(model, seed=settings.seed)}
     try:
         rivals |= press_rivals(model)
@@ -91,14 +105,23 @@ def measure_equal_bytes(
         base, _ = load_base(
             subject.name,
             device=str(subject.backbone.device),
-            dtype=str(subject.backbone.dtype).removeprefix("torch."),
+            dtype=dtype,
         )
-        rivals |= cartridge_rival(model, base, steps=settings.cartridge_steps)
+        how = SelfStudy(
+            steps=settings.cartridge_steps,
+            questions=_by_context(subject, study),
+            eos_ids=subject.loaded.tokens.eos_ids,
+            seed=settings.seed,
+        )
+        learned = f"{settings.cartridge_steps} steps on {'text and questions' if study else 'text'}"
+        rivals[f"peft CARTRIDGE, {learned}"] = Cartridges(model, base, how)
     else:
         not_run.append("peft CARTRIDGE: it trains for every document; ask with --cartridge-steps")
     rows = [*_ask_anchors("SAC, ours", subject, asked)]
     for name, adapter in (adapters or {}).items():
-        other = open_subject(subject.name, adapter=adapter, device=str(subject.backbone.device))
+        other = open_subject(
+            subject.name, adapter=adapter, device=str(subject.backbone.device), dtype=dtype
+        )
         rows += _ask_anchors(name, other, asked)
     if not adapters:
         not_run.append("EPL, 500xCompressor, ICAE: no adapter was given (--rival NAME=FOLDER)")
@@ -111,6 +134,8 @@ def measure_equal_bytes(
         notes=[
             "the question comes after compression; bytes are those of the kept tensors as they "
             f"stand in memory ({subject.token_bytes:,} a token), masked ones included",
+            "keeping_s: wall seconds of keeping a question's documents for the first time, with "
+            "what is trained for them; mean over sets of documents",
             f"scores: mean and 95 % bootstrap interval; answers of at most {MAX_NEW_TOKENS} tokens",
         ],
     )
@@ -137,7 +162,9 @@ def _ask_anchors(name: str, subject: Subject, records: Sequence[QARecord]) -> li
     tally = _Tally()
     with subject.engine() as engine:
         for record in records:
+            began = time.perf_counter()
             caches = [one.cache for one in engine.compress_each(_documents(record))]
+            seconds = time.perf_counter() - began
             request = engine.request(record.question, caches)
             [answer] = engine.generate([request], max_new_tokens=MAX_NEW_TOKENS)
             tally.add(
@@ -145,6 +172,7 @@ def _ask_anchors(name: str, subject: Subject, records: Sequence[QARecord]) -> li
                 answer.text,
                 kept_bytes=sum(cache.nbytes for cache in caches),
                 places=sum(map(len, caches)),
+                seconds=seconds,
             )
         return [tally.row(f"{name}, {engine.ratio}x")]
 
@@ -159,13 +187,15 @@ def _ask_rivals(
             context, places = _context(engine, record)
             question = tokens.encode(prompt.question(record.question))
             for name, keep in rivals.items():
+                began = time.perf_counter()
                 kept = keep(context, places)
-                tally, nbytes, length = tallies[name], kept.nbytes, kept.length
+                seconds = time.perf_counter() - began
+                nbytes, length = kept.nbytes, kept.length
                 ids = model.answer(
                     kept, question, max_new_tokens=MAX_NEW_TOKENS, eos_ids=tokens.eos_ids
                 )
                 text = tokens.decode([one for one in ids if one not in tokens.eos_ids])
-                tally.add(record, text, kept_bytes=nbytes, places=length)
+                tallies[name].add(record, text, kept_bytes=nbytes, places=length, seconds=seconds)
     return [tally.row(name) for name, tally in tallies.items()]
 
 
@@ -180,6 +210,35 @@ def _context(engine: SACEngine, record: QARecord) -> tuple[list[int], int]:
             seen = [*separator, *seen[tokens.bos_id is not None :]]
         ids += seen
     return ids, sum(engine.count_anchors(document) for document in _documents(record))
+
+
+def _check_study(study: Sequence[QARecord], asked: Sequence[QARecord]) -> None:
+    exam = {(record.documents, record.question.strip()) for record in asked}
+    for record in study:
+        if (record.documents, record.question.strip()) in exam:
+            raise ConfigError(
+                f"asked to study {record.question!r} (record {record.id}), which is asked of the "
+                "same documents later; a cartridge may not see the exam: leave it out"
+            )
+    if study and not {one.documents for one in study} & {one.documents for one in asked}:
+        raise ConfigError(
+            f"none of the {len(study)} questions to study is about a document that is asked about; "
+            "their documents must be the same to the letter"
+        )
+
+
+def _by_context(
+    subject: Subject, study: Sequence[QARecord]
+) -> dict[tuple[int, ...], list[list[int]]]:
+    """Write questions as they stand behind their documents, by the ids of these."""
+    prompt, tokens = subject.loaded.adapter.config.prompt, subject.loaded.tokens
+    found: dict[tuple[int, ...], list[list[int]]] = {}
+    with subject.engine() as engine:
+        for record in study:
+            context, _ = _context(engine, record)
+            question = tokens.encode(prompt.question(record.question))
+            found.setdefault(tuple(context), []).append(question)
+    return found
 
 
 def _documents(record: QARecord) -> list[dict[str, str]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -84,50 +83,3 @@ def _pressed(model: PlainModel, make: Callable[[float], Any]) -> Keep:
             return model.prefill(context)
 
     return keep
-
-
-def cartridge_rival(
-    model: PlainModel, base: Any, *, steps: int, learning_rate: float = 1e-2
-) -> Mapping[str, Keep]:
-    """Give peft's CARTRIDGE (arXiv:2506.06266), trained for each context by itself.
-
-    It begins as the keys and values of the first tokens and learns to continue the context's own
-    text. The paper trains on questions and answers that a larger model writes about the text,
-    which takes such a model; so this shows the mechanism and its price, not the paper's quality.
-
-    Args:
-        model: Answers.
-        base: A second copy of the base model without any adapter, which peft wraps.
-        steps: Of training, each on the whole context.
-        learning_rate: Of AdamW.
-    """
-    from peft import CartridgeConfig, get_peft_model
-    from peft.tuners.cartridge.utils import initialize_kv_prefix_from_past_key_values
-
-    def train(context: tuple[int, ...], places: int) -> list[tuple[Tensor, Tensor]]:
-        torch.manual_seed(0)
-        first = model.prefill(context).cache
-        config = CartridgeConfig(task_type="CAUSAL_LM", num_virtual_tokens=places)
-        tuned = get_peft_model(base, config)
-        initialize_kv_prefix_from_past_key_values(tuned, past_key_values=first)
-        ids = torch.tensor([context], device=model.backbone.device)
-        learned = [weight for weight in tuned.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(learned, lr=learning_rate, weight_decay=0.0)
-        for _ in range(steps):
-            optimizer.zero_grad()
-            tuned(input_ids=ids, labels=ids).loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            layers = tuned.get_prompt(batch_size=1).layers  # type: ignore[union-attr]
-        return [(layer.keys.detach(), layer.values.detach()) for layer in layers]
-
-    # several questions about one document share what was trained for it
-    trained = cache(train)
-
-    def keep(context: Sequence[int], places: int) -> Kept:
-        made = DynamicCache(config=model.backbone.config)
-        for index, (keys, values) in enumerate(trained(tuple(context), places)):
-            made.update(keys, values, index)
-        return Kept(cache=made, next_position=places)
-
-    return {f"peft CARTRIDGE, {steps} steps": keep}

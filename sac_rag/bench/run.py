@@ -44,6 +44,8 @@ class Comparison:
     """Questions; None for those of the embedded model."""
     adapters: Mapping[str, str] = field(default_factory=dict)
     """Other adapters for the same base, by name."""
+    study: Sequence[QARecord] = ()
+    """Questions that a cartridge may study, none of those asked."""
 
 
 def run_bench(
@@ -108,7 +110,10 @@ def _measure(name: str, comparison: Comparison) -> Measure:
     check_names([name])
     if name == EQUAL_BYTES:
         return partial(
-            measure_equal_bytes, records=comparison.records, adapters=comparison.adapters
+            measure_equal_bytes,
+            records=comparison.records,
+            adapters=comparison.adapters,
+            study=comparison.study,
         )
     return MEASUREMENTS[name]
 

@@ -86,8 +86,17 @@ def bench(
         typer.Option(min=0, help="Questions at most; 0 for all.", rich_help_panel=_QUALITY),
     ] = None,
     cartridge_steps: Annotated[
-        int, typer.Option(min=0, help="Train peft cartridges.", rich_help_panel=_QUALITY)
+        int,
+        typer.Option(min=0, help="Train peft cartridges so long.", rich_help_panel=_QUALITY),
     ] = 0,
+    study: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Questions that cartridges study, of the same documents.",
+            rich_help_panel=_QUALITY,
+        ),
+    ] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Rounds of each race.")] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Begin no new round of a race after so long.")
@@ -137,7 +146,9 @@ def bench(
         pace={"repeats": repeats, "seconds": seconds},
     )
     _check_outputs(figures)
-    comparison = _comparison(data, rival)
+    if study and not cartridge_steps:
+        raise ConfigError("--study is for cartridges, and none is trained: give --cartridge-steps")
+    comparison = _comparison(data, rival, study)
     subject = _open(shape, adapter, ratio, layers, device, dtype, seed)
     chosen = names or list(MEASUREMENTS)
     with progress(what="bench", total=len(chosen)) as bar:
@@ -179,7 +190,9 @@ def _numbers(name: str, words: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _comparison(data: list[str] | None, rivals: list[str] | None) -> Comparison:
+def _comparison(
+    data: list[str] | None, rivals: list[str] | None, study: list[str] | None
+) -> Comparison:
     from sac_rag.bench.run import Comparison
     from sac_rag.data import read_qa
 
@@ -189,7 +202,11 @@ def _comparison(data: list[str] | None, rivals: list[str] | None) -> Comparison:
         if not equals or not name or not folder:
             raise ConfigError(f"--rival takes NAME=FOLDER, e.g. EPL=runs/epl-5x, got {one!r}")
         adapters[name] = folder
-    return Comparison(records=list(read_qa(data)) if data else None, adapters=adapters)
+    return Comparison(
+        records=list(read_qa(data)) if data else None,
+        adapters=adapters,
+        study=list(read_qa(study)) if study else (),
+    )
 
 
 def _check_outputs(figures: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from sac_rag.errors import ConfigError
@@ -19,12 +20,15 @@ def check_codec_name(name: str) -> None:
     """Refuse a name that no codec has; ``pca`` wants its basis behind a colon.
 
     Raises:
-        ConfigError: If ``name`` is not known, or is ``pca`` without a file that exists.
+        ConfigError: If ``name`` is not known (the nearest is named), or is ``pca`` without a file
+            that exists.
     """
     kind, _, path = name.partition(":")
     if kind not in CODEC_NAMES or (path and kind != PCA):
         known = ", ".join(CODEC_NAMES[:-1])
-        raise ConfigError(f"unknown codec {name!r}; choose from {known}, {PCA}:FILE")
+        near = get_close_matches(kind.lower(), CODEC_NAMES, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ConfigError(f"unknown codec {name!r}; {hint}choose from {known}, {PCA}:FILE")
     if path and not Path(path).exists():
         raise ConfigError(
             f"asked for codec {name!r}: there is no such file or folder; fit a basis with "

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sac_rag.codecs import EXACT, Codec, check_codec_name
 from sac_rag.engine.aio import AsyncCalls, generation_params
 from sac_rag.engine.compressor import Compressor
 from sac_rag.engine.contexts import ContextCalls
@@ -67,6 +68,7 @@ class SACEngine(Facts, DocumentCalls, PlanCalls, ContextCalls, AsyncCalls):
         dtype: str = "auto",
         namespace: str = "default",
         local_files_only: bool | None = None,
+        codec: str | Codec = EXACT,
     ) -> SACEngine:
         """Load a model and its adapter.
 
@@ -80,12 +82,18 @@ class SACEngine(Facts, DocumentCalls, PlanCalls, ContextCalls, AsyncCalls):
             dtype: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
             namespace: Separates tenants that share a store.
             local_files_only: True never asks the hub.
+            codec: How the store writes anchors, and the coarsest that it serves: ``exact``,
+                ``bf16``, ``fp16``, ``int8``, ``int4``, ``pca:FILE`` or a codec; see ``open_store``.
+                A store that was given open has its own.
 
         Raises:
+            ConfigError: If the codec is not known, or not that of the open store.
             UnsupportedModelError: If the model's layers or RoPE cannot carry anchors.
             AdapterMismatchError: If base or ratio are not the adapter's.
             CheckpointFormatError: If the adapter's files are missing or damaged.
         """
+        if isinstance(codec, str) and not isinstance(store, AnchorStore):
+            check_codec_name(codec)  # before a model is loaded for nothing
         loaded = load(
             model,
             adapter=adapter,
@@ -94,7 +102,7 @@ class SACEngine(Facts, DocumentCalls, PlanCalls, ContextCalls, AsyncCalls):
             dtype=dtype,
             local_files_only=local_files_only,
         )
-        engine = cls(loaded, store=open_store(store, namespace=namespace))
+        engine = cls(loaded, store=open_store(store, namespace=namespace, codec=codec))
         if not isinstance(store, AnchorStore):
             engine._closing.callback(engine.store.close)
         return engine

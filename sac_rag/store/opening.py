@@ -45,8 +45,8 @@ def open_store(
         StoreWriteError: If the store cannot be made.
     """
     if isinstance(url, AnchorStore):
-        given = max_bytes is not None or min_bits is not None or codec != EXACT
-        if given or namespace not in ("default", url.namespace):
+        given = max_bytes is not None or min_bits is not None
+        if given or codec not in (EXACT, url.codec) or namespace not in ("default", url.namespace):
             raise ConfigError(
                 f"{url!r} is open already; give namespace, max_bytes, codec and min_bits where it "
                 "is opened"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.functional import kl_div
 
+from sac_rag.bench.cartridge import Cartridges, SelfStudy
 from sac_rag.bench.full_kv import FullKV
 from sac_rag.bench.plain import PlainModel
 from sac_rag.bench.released import released_anchors
-from sac_rag.bench.rivals import cartridge_rival, plain_rivals
+from sac_rag.bench.rivals import plain_rivals
 from sac_rag.chunking import split_chunks
 from sac_rag.engine.requests import Document
 from tests.tiny import tiny_adapter, tiny_config, tiny_model
@@ -95,27 +97,35 @@ def test_rivals_keep_what_they_say(subject, model):
     torch.testing.assert_close(everything.cache.layers[1].keys, kept["full"].cache.layers[1].keys)
 
 
-def test_a_cartridge_learns_its_text_and_has_the_size_of_the_anchors(subject, model):
-    context, places = ids(30), 6
+def test_a_cartridge_learns_what_full_text_says_and_has_the_size_of_the_anchors(subject, model):
+    """What it says behind what it studied comes closer to what full text says."""
+    context, places, asked = ids(30), 6, ids(9, seed=1)
 
-    def loss(kept):
+    def said(kept):
         with subject.backbone.decoding(), torch.no_grad():
-            outputs = model.model(
-                input_ids=torch.tensor([context]),
-                labels=torch.tensor([context]),
-                attention_mask=torch.ones(1, places + len(context), dtype=torch.int64),
-                position_ids=torch.arange(places, places + len(context))[None],
-                past_key_values=kept.cache,
-            )
-        return float(outputs.loss)
+            return model.step(kept, asked, kept.next_position).log_softmax(-1)
 
-    made = {}
-    for steps in (0, 8):
-        [keep] = cartridge_rival(model, tiny_model(tiny_config()), steps=steps).values()
-        made[steps] = keep(context, places)
-        assert made[steps].length == places
-        assert made[steps].nbytes == places * subject.token_bytes
-    assert loss(made[8]) < loss(made[0])
+    full, distance = said(model.prefill(context)), {}
+    for steps in (0, 20):
+        study = SelfStudy(
+            steps=steps, questions={tuple(context): [asked]}, passages=0, answer_tokens=1
+        )
+        keep = Cartridges(model, tiny_model(tiny_config()), study)
+        kept = keep(context, places)
+        assert kept.length == kept.next_position == places
+        assert kept.nbytes == places * subject.token_bytes
+        distance[steps] = kl_div(said(kept), full, log_target=True, reduction="sum")
+        assert keep(context, places).length == places  # an answer does not use it up
+    assert distance[20] < distance[0] / 2
+
+
+def test_an_unstudied_cartridge_is_truncation(model):
+    context, places = ids(30), 6
+    kept = Cartridges(model, tiny_model(tiny_config()), SelfStudy(steps=0))(context, places)
+    cut = plain_rivals(model, seed=0)["truncation"](context, places)
+    for mine, theirs in zip(kept.cache.layers, cut.cache.layers, strict=True):
+        torch.testing.assert_close(mine.keys, theirs.keys)
+        torch.testing.assert_close(mine.values, theirs.values)
 
 
 def test_texts_have_the_length_that_was_asked_for(subject):

@@ -61,7 +61,34 @@ def test_equal_bytes_of_given_questions_to_stdout(sac_rag, shape, tmp_path):
     assert result.exit_code == 0, result.stderr
     [section] = json.loads(result.stdout)["sections"]
     rows = {row["contender"]: row["figures"] for row in section["rows"]}
-    assert rows["twin, 5x"] == rows["SAC, ours, 5x"]
+    alike = {name for name in rows["twin, 5x"] if name != "keeping_s"}
+    assert {name: rows["twin, 5x"][name] for name in alike} == {
+        name: rows["SAC, ours, 5x"][name] for name in alike
+    }
+
+
+def test_cartridges_study_but_not_the_exam(sac_rag, shape, tmp_path):
+    exam, study = tmp_path / "exam.jsonl", tmp_path / "study.jsonl"
+    line = {"context": "The mill has 4 wheels. " * 3, "question": "?", "answers": ["4"]}
+    exam.write_text(json.dumps(line) + "\n")
+    words = ("bench", "equal-bytes", *shape, *SMALL, "--data", exam, "--json", "-")
+    words += ("--cartridge-steps", 1, "--study", study)
+    study.write_text(json.dumps({**line, "question": "How many wheels?"}) + "\n")
+    result = sac_rag(*words)
+    assert result.exit_code == 0, result.stderr
+    [section] = json.loads(result.stdout)["sections"]
+    rows = {row["contender"]: row["figures"] for row in section["rows"]}
+    trained = rows["peft CARTRIDGE, 1 steps on text and questions"]
+    assert trained["kept_bytes"] == rows["SAC, ours, 5x"]["kept_bytes"]
+    assert trained["keeping_s"] > 0
+    for wrong, said in (
+        (line, "may not see the exam"),
+        ({**line, "question": "When?", "context": "A mill."}, "same to the letter"),
+    ):
+        study.write_text(json.dumps(wrong) + "\n")
+        result = sac_rag(*words)
+        assert result.exit_code == 2
+        assert said in json.loads(result.stdout)["message"]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +97,7 @@ def test_equal_bytes_of_given_questions_to_stdout(sac_rag, shape, tmp_path):
         (["bench", "speed"], "choose from encoder"),
         (["bench", "--contexts", "8k,x"], "whole numbers"),
         (["bench", "--rival", "EPL"], "NAME=FOLDER"),
+        (["bench", "--study", "more.jsonl"], "--cartridge-steps"),
         (["bench", "--layers", "3"], "random shapes only"),
         (["plan"], "tokens"),
         (["plan", "--tokens", "many", "--model", "embedded"], "needs"),

@@ -8,7 +8,7 @@ import torch
 from sac_rag import SACEngine, open_store
 from sac_rag.codecs import PCACodec, fit_pca
 from sac_rag.engine.requests import Stored
-from sac_rag.errors import AnchorNotFoundError
+from sac_rag.errors import AnchorNotFoundError, ConfigError
 from sac_rag.store import AnchorStore, MemoryByteStore
 
 TEXTS = ["The Lune is a long river of the north.", "Bellford was founded in 1204 by monks."]
@@ -59,3 +59,34 @@ def test_an_engine_that_wants_exact_anchors_never_gets_rounded_ones(tiny_folders
         [again] = engine.compress_each([TEXTS[0]])
         assert not again.encoded
         assert torch.equal(again.cache.keys, one.cache.keys)
+
+
+def test_a_codec_by_name_is_that_of_the_store(tiny_folders, tmp_path):
+    base, adapter = tiny_folders
+    with SACEngine.from_pretrained(base, adapter, store=tmp_path / "a", codec="int4") as named:
+        found = named.compress(TEXTS[0])
+        assert named.store.codec == "int4"
+        [entry] = named.store.entries()
+        assert entry.codec == "int4"
+        place = named.store
+        with SACEngine.from_pretrained(base, adapter, store=place, codec="int4") as shared:
+            assert shared.store is place
+        with pytest.raises(ConfigError, match="open already"):
+            SACEngine.from_pretrained(base, adapter, store=place, codec="int8")
+    with engine_on(tiny_folders, open_store(tmp_path / "b", codec="int4")) as opened:
+        assert torch.equal(opened.compress(TEXTS[0]).keys, found.keys)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("int5", "did you mean 'int"),
+        ("INT8", "did you mean 'int8'"),
+        ("pcs:basis", "did you mean 'pca'"),
+        ("zip", "unknown codec 'zip'; choose from exact"),
+        ("pca", "fit-basis"),
+    ],
+)
+def test_a_codec_that_is_not_there_is_told_before_a_model_is_loaded(name, told):
+    with pytest.raises(ConfigError, match=told):
+        SACEngine.from_pretrained("no such model", codec=name)

@@ -244,6 +244,18 @@ def test_an_entry_told_again_has_every_answer_and_the_second_half_of_the_text(do
     assert sum(length > CHUNK for length in lengths) == len(lengths) // 2
 
 
+def test_what_is_studied_is_of_the_exam_s_entries_and_never_asked(done):
+    exam, study = (
+        [json.loads(line) for line in (done / "data" / name).read_text().splitlines()]
+        for name in ("exam.jsonl", "study.jsonl")
+    )
+    assert {row["context"] for row in study} == {row["context"] for row in exam}
+    asked, studied = ({(row["context"], row["question"]) for row in rows} for rows in (exam, study))
+    assert not asked & studied
+    answers = {(row["context"], *row["answers"]) for row in exam}
+    assert answers <= {(row["context"], *row["answers"]) for row in study}
+
+
 def test_one_works_where_another_is_not(tmp_path):
     with embedded_table.claimed(tmp_path / "a") as first:
         with embedded_table.claimed(tmp_path / "a") as second:

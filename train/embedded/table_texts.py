@@ -8,7 +8,9 @@ seed. ``texts.jsonl`` is for pretraining: an entry, then the same facts told aga
 and, where there are several, other words, so that the second half of a text can be continued by one
 who has its first half. ``questions.jsonl`` is for fine-tuning; ``exam.jsonl`` is asked, of held-out
 worlds, in two sets: contexts of one chunk, and longer ones. One entry gives one question to train
-on, four to ask. A share of texts and questions is longer than one chunk. Same seed, same files.
+on, four to ask. ``study.jsonl`` asks of the exam's entries in other words than the exam, and all of
+their facts: whoever trains on each entry by itself, as CARTRIDGE does, studies these. A share of
+texts and questions is longer than one chunk. Same seed, same files.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ import argparse
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +80,41 @@ def questions(world: World, coder: Coder, count: int) -> Iterator[dict[str, Any]
 
 def exam(world: World, coder: Coder, count: int) -> Iterator[dict[str, Any]]:
     """Write ``count`` questions a set."""
+    for name, document, asked in _entries_asked(world, coder, count):
+        for question in asked:
+            yield _record(document, question) | {"source": name}
+
+
+def study(world: World, coder: Coder, count: int, words: int = 2) -> Iterator[dict[str, Any]]:
+    """Write questions of the exam's entries, each fact in ``words`` ways that the exam has not.
+
+    Args:
+        world: As ``exam`` gets it, of the same seed.
+        coder: Counts tokens.
+        count: Questions of each set of the exam.
+        words: Of each fact at most.
+    """
+    draw = random.Random("study")
+    for _, document, asked in _entries_asked(world, coder, count):
+        exam_words = {question.question for question in asked}
+        for question in document.questions:
+            fact = FACTS[question.question.replace(question.name, "{e}")]
+            ways = [ask.replace("{e}", question.name) for ask in fact.asks]
+            ways = [way for way in ways if way not in exam_words]
+            for way in draw.sample(ways, min(words, len(ways))):
+                yield _record(document, replace(question, question=way))
+
+
+def _entries_asked(
+    world: World, coder: Coder, count: int
+) -> Iterator[tuple[str, Document, list[Question]]]:
+    """Write the exam's entries, each with the name of its set and what is asked of it."""
     for name, span in (("one chunk", ONE_CHUNK), ("two chunks", LONGER)):
         asked = 0
         while asked < count:
             document = entry(world, coder, span)
             wanted = min(ASKED_OF_AN_ENTRY, count - asked)
-            for question in world.rng.sample(document.questions, wanted):
-                yield _record(document, question) | {"source": name}
+            yield name, document, world.rng.sample(document.questions, wanted)
             asked += wanted
 
 
@@ -100,13 +132,15 @@ def _record(document: Document, question: Question) -> dict[str, Any]:
 
 
 def main(args: argparse.Namespace) -> None:
-    """Write the three files."""
+    """Write the files."""
     coder = Coder(AutoTokenizer.from_pretrained(args.base))
     args.out.mkdir(parents=True, exist_ok=True)
+    exam_world = partial(World, f"{args.seed}-exam", held_out=True)
     for name, records in (
         ("texts", texts(World(f"{args.seed}-texts"), coder, args.texts)),
         ("questions", questions(World(f"{args.seed}-questions"), coder, args.questions)),
-        ("exam", exam(World(f"{args.seed}-exam", held_out=True), coder, args.exam)),
+        ("exam", exam(exam_world(), coder, args.exam)),
+        ("study", study(exam_world(), coder, args.exam)),
     ):
         lines = "".join(json.dumps(record) + "\n" for record in records)
         temporary = args.out / f".{name}.tmp"

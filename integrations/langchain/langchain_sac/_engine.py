@@ -11,11 +11,21 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sac_rag.errors import ConfigError
+from sac_rag.store import AnchorStore
 
 if TYPE_CHECKING:
     from sac_rag import SACEngine
 
-LOADING = ("model", "adapter", "ratio", "device", "dtype", "namespace", "local_files_only")
+LOADING = (
+    "model",
+    "adapter",
+    "ratio",
+    "device",
+    "dtype",
+    "namespace",
+    "codec",
+    "local_files_only",
+)
 """Fields that say what to load, named as ``SACEngine.from_pretrained`` names them."""
 
 
@@ -127,6 +137,9 @@ class EngineUser(BaseModel):
     """``auto``, ``float32``, ``bfloat16`` or ``float16``."""
     namespace: str = "default"
     """Separates tenants that share a store."""
+    codec: str = "exact"
+    """How the store writes anchors: ``exact``, ``bf16``, ``fp16``, ``int8``, ``int4`` or
+    ``pca:FILE``; an open store has its own."""
     local_files_only: bool | None = None
     """True never asks the hub."""
     source: EngineSource = Field(default=None, exclude=True, repr=False)  # type: ignore[assignment]
@@ -144,6 +157,8 @@ class EngineUser(BaseModel):
         if engine is not None:
             fields.update(_settings_of(engine, asked=[*fields, *(["store"] if store else [])]))
             fields["source"] = EngineSource(engine, settings=_loading(fields))
+        if isinstance(store, AnchorStore):
+            fields = {"codec": store.codec, "namespace": store.namespace, **fields}
         fields.update(
             {name: str(fields[name]) for name in ("model", "adapter") if fields.get(name)}
         )
@@ -189,7 +204,12 @@ def _settings_of(engine: SACEngine, *, asked: list[str]) -> dict[str, Any]:
         raise ConfigError(
             f"got an engine and {', '.join(clash)}; an engine brings these, so leave one out"
         )
-    return {"model": engine.name, "ratio": engine.ratio, "namespace": engine.store.namespace}
+    return {
+        "model": engine.name,
+        "ratio": engine.ratio,
+        "namespace": engine.store.namespace,
+        "codec": engine.store.codec,
+    }
 
 
 def _loading(fields: Mapping[str, Any]) -> dict[str, Any]:

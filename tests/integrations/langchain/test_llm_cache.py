@@ -49,6 +49,23 @@ def test_settings_per_call_never_share_an_answer(cached, generate_calls):
     assert len(generate_calls) == len(calls)
 
 
+def test_another_codec_never_shares_an_answer(tiny_folders, generate_calls, tmp_path):
+    base, adapter = tiny_folders
+    cache = InMemoryCache()
+    for settings in ({}, {"codec": "int4"}, {"codec": "int4"}):
+        llm = SACCompressedLLM.from_pretrained(
+            base, adapter=adapter, store=tmp_path, max_tokens=4, cache=cache, **settings
+        )
+        llm.invoke(QUESTION, documents=ONE)
+        assert llm.engine.store.codec == llm.codec == settings.get("codec", "exact")
+        twin = SACCompressedLLM.from_engine(llm.engine, max_tokens=4, cache=cache)
+        assert twin.codec == llm.codec
+        opened = SACCompressedLLM.from_pretrained(base, store=llm.engine.store)
+        assert opened.codec == llm.codec
+        llm.close()
+    assert len(generate_calls) == 2
+
+
 def test_another_namespace_or_model_never_shares_an_answer(tiny_folders, generate_calls):
     base, adapter = tiny_folders
     cache = InMemoryCache()

@@ -13,7 +13,7 @@ from llama_index.llms.sac import SACLLM
 from llama_index.postprocessor.sac import SACNodePostprocessor, SACPrecompress
 
 from sac_rag import open_store
-from sac_rag.errors import AdapterMismatchError, HandleForgeryError
+from sac_rag.errors import AdapterMismatchError, ConfigError, HandleForgeryError
 from tests.integrations.llama_index.conftest import TEXTS
 
 ALL = [SACLLM, SACNodePostprocessor, SACPrecompress]
@@ -55,6 +55,21 @@ def test_from_pretrained_takes_names_and_an_open_store(tiny_folders, tmp_path):
     assert again.complete(f"{handle.text} What?").raw["sac"]["anchors_loaded"] > 0
     for one in (llm, again):
         one.engine.close()
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_codec_travels_with_the_names(kind, tiny_folders, tmp_path):
+    base, adapter = tiny_folders
+    named = kind(model=base, adapter=adapter, store=tmp_path / "store", codec="int4")
+    opened = kind.from_pretrained(
+        base, adapter=adapter, store=open_store(tmp_path / "store", codec="int4")
+    )
+    built = kind.from_engine(named.engine)
+    for one in (named, opened, built, pickle.loads(pickle.dumps(opened))):
+        assert one.codec == one.engine.store.codec == "int4"
+        one.engine.close()
+    with pytest.raises(ConfigError, match="did you mean 'int8'"):
+        _ = kind(model=base, codec="Int8").engine
 
 
 def test_what_cannot_be_loaded_is_said_at_the_first_use(tiny_folders):

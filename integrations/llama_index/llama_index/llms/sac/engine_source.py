@@ -102,6 +102,11 @@ class EngineFields(BaseModel):
     namespace: str = Field(
         default="default", frozen=True, description="Separates tenants that share a store."
     )
+    codec: str = Field(
+        default="exact",
+        frozen=True,
+        description="How the store writes anchors: exact, bf16, fp16, int8, int4 or pca:FILE.",
+    )
     device: str = Field(default="auto", frozen=True, description="auto, cpu, cuda, cuda:1, ...")
     dtype: str = Field(
         default="auto", frozen=True, description="auto, float32, bfloat16 or float16."
@@ -139,6 +144,7 @@ class EngineFields(BaseModel):
             ratio=engine.ratio,
             store=_address(engine.store),
             namespace=engine.store.namespace,
+            codec=engine.store.codec,
             fingerprint=engine.fingerprint,
             **settings,
         )
@@ -163,7 +169,8 @@ class EngineFields(BaseModel):
         if store is None or isinstance(store, str | Path):
             address = None if store is None else str(store)
             return cls(model=str(model), store=address, **settings)
-        made = cls(model=str(model), store=_address(store), namespace=store.namespace, **settings)
+        opened = {"namespace": store.namespace, "codec": store.codec}
+        made = cls(model=str(model), store=_address(store), **opened, **settings)
         made._source = EngineSource(engine_settings(made), store=store)
         return made
 
