@@ -7,9 +7,10 @@
 
 ``load`` puts files into one tar in the order given and leaves out, by name, what goes over the
 limit; a model's ``.safetensors`` are squeezed by a fifth. ``unload`` lays them where they were,
-relative to the working folder, unless something newer is there. ``home`` cuts a plain tar into parts below 15 MB with their
-checksums, in a tenth of a second, so that it can follow every checkpoint; ``receive`` checks and
-unpacks. Only regular files below the working folder are packed or unpacked.
+relative to the working folder, unless something newer is there. ``home`` cuts a plain tar into
+parts below 15 MB with their checksums, in a tenth of a second, so that it can follow every
+checkpoint; ``receive`` checks and unpacks. Only regular files below the working folder are packed
+or unpacked.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ def main(args: argparse.Namespace) -> bool:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
     model = new_model(args.size, tokenizer, seed=args.seed).to(device)
-    plain = [unpacked(path, args.work / "tokens") for path in args.tokens]
-    windows = Windows([open_tokens(path) for path in plain], width=args.width + 1, seed=args.seed)
+    files = [open_tokens(unpacked(path)) for path in args.tokens]
+    windows = Windows(files, width=args.width + 1, seed=args.seed)
     compiled = args.compile if args.compile is not None else device.type == "cuda"
     reader = Reader(model, attention="sdpa", compiled=compiled)
     run = Run(

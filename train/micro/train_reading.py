@@ -77,8 +77,7 @@ def batches_of(args: argparse.Namespace, tokenizer: Any) -> ReadingBatches:
         separator=separator,
         seed=args.seed,
     )
-    plain = [unpacked(path, args.work / "tokens") for path in args.tokens]
-    files = [open_tokens(path) for path in plain]
+    files = [open_tokens(unpacked(path)) for path in args.tokens]
     windows = Windows(files, width=args.width + 1, seed=args.seed)
     text_rows = max(1, round(args.rows * args.text_share))
     return ReadingBatches(
