@@ -47,7 +47,7 @@ class Budget:
     steps: int = 0
     """Of the whole run; 0 measures how many fit into ``whole_minutes``."""
     whole_minutes: float = 9.0
-    """Of the whole run, where the steps are measured; compilation included."""
+    """Of the steps of the whole run, where they are measured; what is before the first is not."""
     accumulate: int = 1
     """Batches per step."""
     workers: int = 0
