@@ -33,7 +33,9 @@ def test_what_is_named_is_there(path):
 def test_options_that_a_step_gives_are_known_to_the_script(path):
     """An option that was renamed must not be found out on a machine that costs by the minute."""
     joined = path.read_text().replace("\\\n", " ")
-    for script, rest in re.findall(r"train/micro/(\w+\.py)([^\n]*)", joined):
+    called = re.findall(r"train/micro/(\w+\.py)([^\n]*)", joined)
+    assert called
+    for script, rest in called:
         source = (TRAIN / "micro" / script).read_text()
         if script.startswith("train_"):
             source += (TRAIN / "micro" / "train_language.py").read_text()
