@@ -34,7 +34,7 @@ class Chunk:
 
     @property
     def read_ids(self) -> Tensor:
-        """Give what the encoder reads: the chunk, and the question behind it."""
+        """Give what the encoder reads, (T + Q,): the chunk, and the question's Q ids behind it."""
         if not self.question_ids:
             return self.token_ids
         return torch.cat([self.token_ids, torch.tensor(self.question_ids)])

@@ -33,7 +33,9 @@ class CompressConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.ratios, tuple) or not all(type(one) is int for one in self.ratios):
-            raise ConfigError(f"ratios is a list of whole numbers, got {self.ratios!r}")
+            raise ConfigError(
+                f"ratios is a list of whole numbers, got {self.ratios!r}; give e.g. (5, 15, 51)"
+            )
         if self.ratios and self.ratio not in self.ratios:
             raise ConfigError(
                 f"ratio={self.ratio} is none of ratios={list(self.ratios)}; name the one of them "

@@ -21,7 +21,11 @@ from sac_rag.rope import rotate_half
 def causal_mask(
     config: Any, embeds_BPD: Tensor, mask_BM: Tensor, positions_BP: Tensor, cache: DynamicCache
 ) -> Tensor | None:
-    """Say which of anchors and prompt each prompt token sees, as the attention in use wants it."""
+    """Say which of anchors and prompt each prompt token sees, as the attention in use wants it.
+
+    Returns:
+        (B, 1, P, M) for M anchors and prompt tokens, None where a plain causal mask will do.
+    """
     given: dict[str, Any] = {"past_key_values": cache, "position_ids": positions_BP}
     if "cache_position" in inspect.signature(create_causal_mask).parameters:  # transformers 5.2
         width = embeds_BPD.shape[1]
@@ -30,7 +34,7 @@ def causal_mask(
 
 
 def forward(layer: Any, hidden_BTD: Tensor, arguments: dict[str, Any]) -> Tensor:
-    """Run the layer without a cache."""
+    """Run the layer without a cache; give its output, (B, T, D)."""
     return layer.forward(hidden_BTD, past_key_values=None, use_cache=False, **arguments)
 
 
@@ -50,7 +54,7 @@ def read_anchors(
     values_BGAK: Tensor,
     arguments: dict[str, Any],
 ) -> Tensor:
-    """Run the layer behind anchors, which stay as they are."""
+    """Run the layer behind anchors, which stay as they are; give its output, (B, P, D)."""
     reader = _AnchorReader(keys_BGAK, values_BGAK)
     return layer.forward(hidden_BPD, past_key_values=reader, use_cache=True, **arguments)
 
@@ -90,7 +94,7 @@ class _AnchorReader:
 def project_anchors(
     layer: Any, anchor_BAD: Tensor, rotary_BAK: list[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Give keys and values of the anchors without running the layer."""
+    """Give keys and values of the anchors, (B, G, A, K) each, without running the layer."""
     attention = layer.self_attn
     normed_BAD = layer.input_layernorm(anchor_BAD)
     shape = (*normed_BAD.shape[:2], -1, attention.head_dim)

@@ -37,17 +37,17 @@ class Scorer(Protocol):
 
 
 def uniform_midpoint(chunk: Chunk, ratio: int) -> Tensor:
-    """Take the middle token of each run of ``ratio`` tokens: the paper's default."""
+    """Take the middle token of each run of ``ratio`` tokens: the paper's default; indices, (A,)."""
     return midpoint_indices(len(chunk), ratio)
 
 
 def chunk_last(chunk: Chunk, ratio: int) -> Tensor:
-    """Take the chunk's last tokens: the authors' chunk-last-token experiment."""
+    """Take the chunk's last tokens: the authors' chunk-last-token experiment; indices, (A,)."""
     return torch.arange(len(chunk) - num_anchors(len(chunk), ratio), len(chunk))
 
 
 def random_positions(chunk: Chunk, ratio: int) -> Tensor:
-    """Take tokens at random, the same ones whenever the same chunk comes."""
+    """Take tokens at random, the same ones whenever the same chunk comes; indices, (A,)."""
     seed = crc32(chunk.token_ids.to("cpu", torch.int64).numpy().tobytes(), chunk.start)
     order = torch.randperm(len(chunk), generator=torch.Generator().manual_seed(seed))
     return order[: num_anchors(len(chunk), ratio)].sort().values
@@ -62,6 +62,9 @@ def by_importance(score: Callable[[Chunk], Tensor]) -> Selector:
 
     Args:
         score: Gives one number per token of a chunk, (T,); higher is kept.
+
+    Returns:
+        A selector that raises ``ConfigError`` if the scorer gives another shape than (T,).
     """
 
     def select(chunk: Chunk, ratio: int) -> Tensor:

@@ -127,4 +127,5 @@ def test_nothing_masks_chunks_of_one_length(backbone, monkeypatch):
     method.compress_chunks(split_chunks(torch.arange(1020) % 260, chunk_size=510))
     assert masks == [(None, False)] * 2
     method.compress_chunks([Chunk(token_ids=torch.arange(3, 3 + n)) for n in (60, 33)])
+    assert len(masks) == 4
     assert all(mask is not None for mask, _ in masks[2:])

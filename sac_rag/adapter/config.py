@@ -130,7 +130,9 @@ class SACConfig:
                 "`sac-rag import-checkpoint`"
             ) from error
         except ValueError as error:
-            raise CheckpointFormatError(f"{path} is not valid JSON: {error}") from error
+            raise CheckpointFormatError(
+                f"{path} is not valid JSON ({error}); fetch or save the adapter again"
+            ) from error
         if raw.get("format_version") != FORMAT_VERSION:
             raise CheckpointFormatError(
                 f"{path} has format version {raw.get('format_version')}, this sac-rag reads "

@@ -131,5 +131,6 @@ def _check(
     if len(lora) != 4 * identity.num_layers:
         raise CheckpointFormatError(
             f"expected lora_A and lora_B of q_proj and v_proj in {identity.num_layers} layers "
-            f"({4 * identity.num_layers} tensors), found {len(lora)}"
+            f"({4 * identity.num_layers} tensors), found {len(lora)}; was the file cut, or trained "
+            "with other targets?"
         )

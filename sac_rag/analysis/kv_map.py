@@ -83,7 +83,9 @@ def kv_map(
     count = method.backbone.num_layers
     layers = list(layers) or sorted({0, count // 2, count - 1})
     if not all(0 <= layer < count for layer in layers):
-        raise ConfigError(f"asked for layers {layers}, the model has 0 to {count - 1}")
+        raise ConfigError(
+            f"asked for layers {layers}, the model has 0 to {count - 1}; choose from them"
+        )
     with torch.no_grad():
         caches = method.compress_chunks(chunks)
         anchors = [(one.keys, one.values, one.positions) for one in caches]

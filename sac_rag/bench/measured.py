@@ -49,7 +49,9 @@ def read_bench(path: Path, *, context: int) -> Measured:
             f"there is no bench at {path}; make one with `sac-rag bench --json {path}`"
         ) from error
     except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read as JSON: {error}") from error
+        raise DataError(
+            f"{path} cannot be read as JSON ({error}); give what `sac-rag bench --json` wrote"
+        ) from error
     if not isinstance(report, dict) or report.get("format") != FORMAT_VERSION:
         raise DataError(
             f"{path} is no bench of format {FORMAT_VERSION}; make one with "

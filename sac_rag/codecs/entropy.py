@@ -44,16 +44,18 @@ def pack_integers(numbers: Tensor) -> bytes:
 
 
 def unpack_integers(packed: bytes, *, count: int) -> Tensor:
-    """Read ``count`` numbers that ``pack_integers`` wrote, int64.
+    """Read ``count`` numbers that ``pack_integers`` wrote, (count,) int64.
 
     Raises:
-        CorruptEntryError: If they are not that many.
+        CorruptEntryError: If they are damaged, or not that many.
     """
     reader = lzma.LZMADecompressor(format=lzma.FORMAT_RAW, filters=_FILTERS)
     try:
         planes = reader.decompress(packed, max_length=count * _PLANES + 1)
     except lzma.LZMAError as error:
-        raise CorruptEntryError(f"packed numbers cannot be read ({error})") from error
+        raise CorruptEntryError(
+            f"packed numbers cannot be read ({error}); delete the entry and compress the text again"
+        ) from error
     if len(planes) != count * _PLANES:
         raise CorruptEntryError(
             f"packed numbers are {len(planes) // _PLANES:,} or more, expected {count:,}; delete "

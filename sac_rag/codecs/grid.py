@@ -82,7 +82,7 @@ def to_grid(
 
 
 def from_grid(grid: Gridded, *, dim: int) -> Tensor:
-    """Give the numbers back, float32.
+    """Give the numbers back, float32, in the shape of ``grid.codes``.
 
     Args:
         grid: From ``to_grid``.
@@ -108,7 +108,7 @@ def pack_nibbles(codes: Tensor) -> Tensor:
 
 
 def unpack_nibbles(packed: Tensor) -> Tensor:
-    """Undo ``pack_nibbles``."""
+    """Undo ``pack_nibbles``: (..., K / 2) to (..., K)."""
     return torch.stack((packed & 15, packed >> 4), dim=-1).flatten(-2)
 
 

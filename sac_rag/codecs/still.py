@@ -14,7 +14,7 @@ from sac_rag.rope import relocate_keys
 
 
 def need_frequencies(inv_freq: Tensor | None, codec: str) -> Tensor:
-    """Give the frequencies, on the CPU.
+    """Give the frequencies, (K / 2,) in radians per token, on the CPU.
 
     Raises:
         ConfigError: If there are none.

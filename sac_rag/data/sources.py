@@ -67,6 +67,9 @@ class FileSource:
         """Give name, size, time of the last change, and a hash of both ends.
 
         Hashing all of a corpus at each start would take longer than it is worth.
+
+        Raises:
+            DataError: If the file cannot be read.
         """
         try:
             stat = self.path.stat()

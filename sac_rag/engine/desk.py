@@ -43,7 +43,11 @@ class HandleDesk:
         return [self._sign(one, question) for one in documents]
 
     def key_of(self, document: Document | Stored | AnchorCache, question: str | None = None) -> str:
-        """Give a document's key in the store (see ``SACEngine.key_of``)."""
+        """Give a document's key in the store (see ``SACEngine.key_of``).
+
+        Raises:
+            ConfigError: If it is an ``AnchorCache``, which has no text.
+        """
         if isinstance(document, AnchorCache):
             raise ConfigError("an AnchorCache has no text to store; give the document's text")
         return self._compressor.key_of(document, question)

@@ -38,7 +38,7 @@ class RoomyLayer(DynamicLayer):
     def update(
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
-        """Write tokens behind those that are there; give all."""
+        """Write tokens (B, G, T, K) behind those that are there; give all, (B, G, S + T, K)."""
         begin = self.get_seq_length()
         end = begin + key_states.shape[-2]
         self._make_room(end)

@@ -37,13 +37,22 @@ class GenerationParams:
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
         object.__setattr__(self, "stop", stop)
         if self.max_new_tokens < 1:
-            raise ConfigError(f"max_new_tokens must be 1 or more, got {self.max_new_tokens}")
+            raise ConfigError(
+                f"max_new_tokens must be 1 or more, got {self.max_new_tokens}; say how many an "
+                "answer may have"
+            )
         if self.temperature < 0:
-            raise ConfigError(f"temperature must be 0 or more, got {self.temperature}")
+            raise ConfigError(
+                f"temperature must be 0 or more, got {self.temperature}; 0 takes the likeliest"
+            )
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ConfigError(f"top_p must be above 0 and at most 1, got {self.top_p}")
+            raise ConfigError(
+                f"top_p must be above 0 and at most 1, got {self.top_p}; leave it out for all"
+            )
         if self.top_k is not None and self.top_k < 1:
-            raise ConfigError(f"top_k must be 1 or more, got {self.top_k}")
+            raise ConfigError(
+                f"top_k must be 1 or more, got {self.top_k}; leave it out to sample from all"
+            )
         if any(not text for text in stop):
             raise ConfigError("an empty stop text would end every answer at once; leave it out")
 

@@ -94,7 +94,9 @@ def _read(path: str | Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise InputFileError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(settings, dict):
-        raise InputFileError(f"{path} should hold settings, found {settings!r}")
+        raise InputFileError(
+            f"{path} should hold settings, found {settings!r}; write lines such as `steps: 100`"
+        )
     return settings
 
 

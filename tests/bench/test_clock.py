@@ -28,7 +28,6 @@ def test_contenders_take_turns_and_warm_up_does_not_count():
     assert "".join(calls).replace("-", "") == "abc" + "abc" + "bca" + "cab"
     assert calls[::2] == ["-"] * 12
     assert {name: len(done) for name, done in laps.items()} == {"a": 3, "b": 3, "c": 3}
-    assert all(lap.wall_s >= 0 and lap.cpu_s >= 0 for done in laps.values() for lap in done)
 
 
 def test_time_that_is_up_ends_the_race_after_a_whole_round():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -26,6 +27,26 @@ def test_there(here):
     Path("a/one.safetensors").unlink()
     assert freight.unload(Path("w")) == [Path("a/one.safetensors")]
     assert Path("a/one.safetensors").read_bytes() == before
+
+
+def test_a_newer_freight_replaces_what_an_older_one_left(here):
+    """A model's files have the same size after every training."""
+    path = Path("a/one.safetensors")
+    os.utime(path, (1000, 1000))
+    freight.load([path], Path("w"), limit=10**6)
+    path.unlink()
+    freight.unload(Path("w"))
+    assert freight.unload(Path("w")) == []
+    there = path.read_bytes()
+    path.write_bytes(there.replace(b"weights", b"WEIGHTS"))
+    os.utime(path, (2000, 2000))
+    freight.load([path], Path("w"), limit=10**6)
+    path.write_bytes(there)
+    os.utime(path, (1000, 1000))
+    assert freight.unload(Path("w")) == [path]
+    assert path.read_bytes().startswith(b"WEIGHTS")
+    path.write_bytes(b"trained here since")
+    assert freight.unload(Path("w")) == []
 
 
 def test_what_does_not_fit_is_named(here, capsys):

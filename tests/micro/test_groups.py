@@ -118,8 +118,8 @@ def store() -> Store:
 
 
 def test_rows_are_full_and_their_own(store, tmp_path):
-    store.save(tmp_path)
-    again = Store.open(tmp_path)
+    store.save(tmp_path / "store")
+    again = Store.open(tmp_path / "store")
     settings = {"width": 512, "bos": BOS, "pad": PAD, "separator": SEPARATOR, "seed": 7}
     groups = Groups([(store, 1.0)], **settings)
     filled, joined = [], []
@@ -135,6 +135,35 @@ def test_rows_are_full_and_their_own(store, tmp_path):
     assert np.mean(filled) > 0.8
     assert 0.1 < np.mean(joined) < 0.9  # one document, and several
     assert not (groups.row(0).ids == groups.row(1).ids).all()
+
+
+def test_a_store_that_was_cut_off_is_not_there(store, tmp_path, monkeypatch):
+    """A step asks whether the folder is there: half of one would be read for whole."""
+    store.save(tmp_path / "store")
+    before = Store.open(tmp_path / "store")
+    write, left = np.save, ["ids", "contexts"]
+
+    def full_disk(path, array):
+        if not left:
+            raise OSError("no space left")
+        write(path, array[: len(array) // 2])
+        left.pop()
+
+    monkeypatch.setattr(np, "save", full_disk)
+    for folder in ("store", "new"):
+        left[:] = ["ids", "contexts"]
+        with pytest.raises(OSError, match="no space"):
+            store.save(tmp_path / folder)
+    assert not (tmp_path / "new").exists()
+    assert (Store.open(tmp_path / "store").ids == before.ids).all()
+    monkeypatch.undo()
+    store.save(tmp_path / "new")
+    assert (Store.open(tmp_path / "new").questions == before.questions).all()
+
+
+def test_stores_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="check the data folder"):
+        merged([None, None])
 
 
 def test_merged_stores_hold_what_each_held(store):

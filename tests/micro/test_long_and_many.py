@@ -191,6 +191,20 @@ def test_broken_off_it_goes_on_from_its_answers(folder, tmp_path, monkeypatch):
     first = _run(folder, tmp_path / "a", *more, "--minutes", "1e-9")
     assert not first["asked"]
     assert any("the minutes are over" in one["why"] for one in first["passed_over"])
+    # what was asked before a cell that ends it all is at home already
+    one, left = long_and_many.ask, [True, True]
+
+    def killed(cell, *rest):
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return one(cell, *rest)
+
+    monkeypatch.setattr(long_and_many, "ask", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _run(folder, tmp_path / "a", *more, "--report", tmp_path / "home")
+    assert len(json.loads((tmp_path / "home" / "report.json").read_text())["asked"]) == 2
+    monkeypatch.setattr(long_and_many, "ask", one)
     whole = _run(folder, tmp_path / "a", *more)
     answers = {path: path.read_bytes() for path in (tmp_path / "a" / "answers").rglob("*.jsonl")}
     assert answers

@@ -51,7 +51,9 @@ def prepared(data, tmp_path_factory) -> Path:
     texts = training_texts(data, "enwiki_train")
     write_tokens(home / "tokens" / "enwiki_train.npy", texts, tokenizer)
     write_tokens(home / "tokens" / "held_out.npy", held_out_texts(data), tokenizer)
-    settings = {"tokens": None, "texts": ["enwiki_train"], "limit": 60, "processes": 1}
+    packed = home / "tokens" / "enwiki_train.npy.xz"
+    squeeze(home / "tokens" / "enwiki_train.npy", packed)
+    settings = {"tokens": [packed], "texts": [], "limit": 60, "processes": 1}
     folders = {"data": data, "tokenizer": home / "tokenizer", "out": home / "readings"}
     readings.main(argparse.Namespace(**folders, **settings))
     return home
@@ -77,7 +79,7 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
 def test_text_travels_and_comes_back(prepared, data, tmp_path):
     plain = prepared / "tokens" / "held_out.npy"
     assert squeeze(plain, tmp_path / "held_out.npy.xz") < plain.stat().st_size
-    again = unpacked(tmp_path / "held_out.npy.xz", tmp_path / "there")
+    again = unpacked(tmp_path / "held_out.npy.xz")
     assert (open_tokens(again) == open_tokens(plain)).all()
     tokenizer = AutoTokenizer.from_pretrained(prepared / "tokenizer")
     assert list(readings.decoded(plain, tokenizer)) == list(held_out_texts(data))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,26 @@ def test_what_is_named_is_there(path):
 def test_options_that_a_step_gives_are_known_to_the_script(path):
     """An option that was renamed must not be found out on a machine that costs by the minute."""
     joined = path.read_text().replace("\\\n", " ")
-    for script, rest in re.findall(r"train/micro/(\w+\.py)([^\n]*)", joined):
+    called = re.findall(r"train/micro/(\w+\.py)([^\n]*)", joined)
+    assert called
+    for script, rest in called:
         source = (TRAIN / "micro" / script).read_text()
         if script.startswith("train_"):
             source += (TRAIN / "micro" / "train_language.py").read_text()
         for option in re.findall(r"(?<=[\s{+])--[a-z][\w-]+", rest):
             assert f'"{option}"' in source, (script, option)
+
+
+def test_steps_that_ask_for_tf32_get_it():
+    """A variable that PyTorch does not read would cost an hour of card without a word."""
+    asking = [path for path in SCRIPTS if "TF32" in path.read_text()]
+    assert {path.name for path in asking} == {"step_3_table.sh", "step_4_long_and_many.sh"}
+    show = "import torch; print(torch.get_float32_matmul_precision())"
+    for path in asking:
+        (line,) = re.findall(r"^export (\w*TF32\w*=1)$", path.read_text(), re.MULTILINE)
+        command = ["env", line, sys.executable, "-c", show]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert told.strip() == "high", line
 
 
 def test_no_other_training_folder_has_a_script_of_the_same_name():

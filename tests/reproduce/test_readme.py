@@ -52,10 +52,14 @@ def test_commands_of_the_embedded_table_are_understood():
 
 
 def test_other_commands_that_it_names_exist():
-    for command, options in re.findall(r"`sac-rag (\w+)([^`]*)`", TEXT):
+    commands = re.findall(r"`sac-rag (\w+)([^`]*)`", TEXT)
+    scripts = re.findall(r"`(\w+\.py)`", TEXT)
+    assert commands
+    assert scripts
+    for command, options in commands:
         told = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"}).stdout
         assert all(one in told for one in re.findall(r"--[a-z-]+", options)), command
-    for script in re.findall(r"`(\w+\.py)`", TEXT):
+    for script in scripts:
         assert (TRAIN / "reproduce" / script).is_file()
     [[*named]] = re.findall(r"`python -m sac_rag.analysis`, `(\w+)`, `(\w+)` or `(\w+)`", TEXT)
     assert set(named) <= set(COMMANDS)

@@ -129,7 +129,6 @@ def test_tokens_are_counted_on_over_a_resume(tmp_path):
     lines = [line for line in history(tmp_path) if "loss" in line]
     read = [sum(one.num_tokens for one in SAMPLES[4 * step : 4 * step + 4]) for step in range(6)]
     assert [line["tokens_seen"] for line in lines] == [sum(read[: step + 1]) for step in range(6)]
-    assert all(line["tokens_per_second"] > 0 for line in lines)
     assert lines[-1]["eta_seconds"] == 0 < lines[1]["eta_seconds"]
 
 

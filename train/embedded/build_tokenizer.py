@@ -12,25 +12,16 @@ can be tokenised apart and laid behind each other: the ids are those of the whol
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from pathlib import Path
 
 import phrases
 from places import FILLERS, KINDS
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizer_files import SPECIALS, special_tokens, write
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-SPECIALS = ("<|pad|>", "<|bos|>", "<|eos|>")
 HEADERS = tuple(f"▁###▁{word}:\n" for word in ("Context", "Question", "Answer"))
 """The prompt's own lines, one token each: they stand before every question and every document."""
-CHAT_TEMPLATE = """{{- bos_token -}}
-{%- for message in messages -%}
-{%- if message['content'] is string -%}{%- set text = message['content'] -%}
-{%- else -%}{%- set text = message['content'] | map(attribute='text') | join('') -%}{%- endif -%}
-{%- if message['role'] == 'system' -%}{{- text -}}
-{%- elif message['role'] == 'user' -%}{{- '\n### Question:\n' + text + '\n### Answer:\n' -}}
-{%- else -%}{{- text -}}{%- endif -%}
-{%- endfor -%}"""
 EXTRA_WORDS = """
     Context Question Answer Query Given Use Using Based following pieces context question answer
     query information below prior knowledge provided only concise possible Reply with Documents
@@ -132,27 +123,13 @@ def build() -> Tokenizer:
             decoders.Strip(" ", 1, 0),
         ]
     )
-    tokenizer.add_special_tokens([AddedToken(s, special=True, normalized=False) for s in SPECIALS])
+    tokenizer.add_special_tokens(special_tokens())
     return tokenizer
 
 
 def save(out: Path) -> None:
     """Write ``tokenizer.json`` and ``tokenizer_config.json``."""
-    out.mkdir(parents=True, exist_ok=True)
-    build().save(str(out / "tokenizer.json"), pretty=True)
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": SPECIALS[1],
-        "eos_token": SPECIALS[2],
-        "pad_token": SPECIALS[0],
-        "model_max_length": 8192,
-        "clean_up_tokenization_spaces": False,
-        "padding_side": "left",
-        "model_input_names": ["input_ids", "attention_mask"],
-        "chat_template": CHAT_TEMPLATE,
-    }
-    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    (out / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    write(build(), out, longest=8192)
 
 
 if __name__ == "__main__":

@@ -106,9 +106,10 @@ def wilson(right: int, asked: int) -> tuple[float, float]:
 def main(args: argparse.Namespace) -> None:
     """Measure, print a table, write JSON."""
     coder = Coder(AutoTokenizer.from_pretrained(args.base))
-    folder = args.adapter or args.base / "sac-5x"
-    engine = SACEngine.from_pretrained(args.base, adapter=folder if folder.exists() else None)
-    roads = ["full", "anchors", "none"] if folder.exists() else ["full", "none"]
+    own = args.base / "sac-5x"
+    folder = args.adapter or (own if own.exists() else None)
+    engine = SACEngine.from_pretrained(args.base, adapter=folder)
+    roads = ["full", "anchors", "none"] if folder else ["full", "none"]
     scores = []
     print(f"{'task':8} {'road':8} {'exact match':>11}  {'95 % interval':15} {'n':>4} {'tokens':>7}")
     for task in args.tasks:

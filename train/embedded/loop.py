@@ -126,8 +126,8 @@ class Run:
             optimizer.load_state_dict(saved)
         self.step, self.level, self.tokens, self.elapsed_s = state["counts"]
         self.recent = state["recent"]
-        # other worlds than before the stop; which ones does not matter, they are all new
-        self.world = World(f"train-{self.step}-{random.randrange(10**9)}")
+        # other worlds than before the stop, and than those of the other processes
+        self.world = World(f"train-{self.step}-{pair.rank()}")
 
     def train_step(self, done: float, stopping: bool) -> tuple[float, bool]:
         """Take one step.

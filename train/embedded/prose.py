@@ -92,7 +92,18 @@ def _batches(rows: list[Row], size: int, seed: int) -> Iterator[list[Row]]:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Train and write the model, with its tokenizer."""
+    """Train and write the model, with its tokenizer; what is there already is left as it is.
+
+    Raises:
+        SystemExit: If ``--out`` was made otherwise: what was trained on it is not comparable.
+    """
+    asked = {name: getattr(args, name) for name in ("steps", "lr", "batch", "seed")}
+    if args.out.exists():
+        made = args.out / "prose.json"
+        known = json.loads(made.read_text("utf-8")) if made.is_file() else {}
+        if {name: known.get(name) for name in asked} != asked:
+            raise SystemExit(f"{args.out} is not of {asked}; give another --out, or remove it")
+        return known
     tokenizer = AutoTokenizer.from_pretrained(args.base)
     model = AutoModelForCausalLM.from_pretrained(args.base, dtype=torch.float32)
     prose, asked = rows_of(args.data, Tokens(tokenizer))
@@ -111,8 +122,7 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         if step % 20 == 0:
             words = (f"{name} {loss.item():.3f}" for name, loss in zip(kinds, losses, strict=True))
             print(f"step {step}: {', '.join(words)}", flush=True)
-    facts = {"before": before, "after": measured(model, kinds), "steps": args.steps, "lr": args.lr}
-    facts |= {"batch": args.batch, "seed": args.seed}
+    facts = {"before": before, "after": measured(model, kinds), **asked}
     temporary = args.out.with_name(f".{args.out.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     model.save_pretrained(temporary)

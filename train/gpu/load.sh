@@ -9,7 +9,8 @@ what=$1; data=$2; limit=${3:-52}
 export PYTHONPATH=$PWD TOKENIZERS_PARALLELISM=false
 m=runs/micro
 [ -d $m/tokenizer ] || "$PY" train/micro/bpe.py --data "$data" --out $m/tokenizer
-[ -f $m/tokens/held_out.npy.xz ] || "$PY" train/micro/prepare.py --data "$data" --tokenizer $m/tokenizer --out $m
+# the texts for adapters are written last: with them all is there
+[ -f $m/sac_texts.txt.xz ] || "$PY" train/micro/prepare.py --data "$data" --tokenizer $m/tokenizer --out $m
 mkdir -p runs/data/qa
 for file in "$data"/qa/*.jsonl.xz; do cp -u "$file" runs/data/qa/; done
 train_sets=$(ls runs/data/qa/*.train.jsonl.xz)

@@ -11,18 +11,21 @@ the head of an answer, and pieces that end in a newline can be tokenised apart.
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 from corpus import TEXTS, TRAIN_SETS, text_path, training_questions, training_texts
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.trainers import BpeTrainer
 
 from sac_rag.prompts import PromptFormat
 
-SPECIALS = ("<|pad|>", "<|bos|>", "<|eos|>")
+sys.path.append(str(Path(__file__).resolve().parents[1] / "embedded"))  # the files are as nano's
+
+from tokenizer_files import special_tokens, write
+
 VOCABULARY = 8192
 SHARE = 4
 """One document in so many is counted: the pieces of a fourth of the text are those of all."""
@@ -34,14 +37,6 @@ PIECES = (
     r"|[^\S\n]+(?!\S)"  # spaces at a line's end
     r"|[^\S\n](?=[^\S\n])|[^\S\n]"  # other spaces, one by one: the last one goes with the word
 )
-CHAT_TEMPLATE = """{{- bos_token -}}
-{%- for message in messages -%}
-{%- if message['content'] is string -%}{%- set text = message['content'] -%}
-{%- else -%}{%- set text = message['content'] | map(attribute='text') | join('') -%}{%- endif -%}
-{%- if message['role'] == 'system' -%}{{- text -}}
-{%- elif message['role'] == 'user' -%}{{- '\n### Question:\n' + text + '\n### Answer:\n' -}}
-{%- else -%}{{- text -}}{%- endif -%}
-{%- endfor -%}"""
 
 
 def untrained() -> Tokenizer:
@@ -76,7 +71,7 @@ def train(texts: Iterable[str], *, vocabulary: int = VOCABULARY) -> Tokenizer:
     tokenizer = untrained()
     trainer = BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=[AddedToken(one, special=True, normalized=False) for one in SPECIALS],  # type: ignore[arg-type]
+        special_tokens=special_tokens(),  # type: ignore[arg-type]
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -96,21 +91,7 @@ def training_material(data: Path) -> Iterator[str]:
 
 def save(tokenizer: Tokenizer, out: Path) -> None:
     """Write ``tokenizer.json`` and ``tokenizer_config.json``."""
-    out.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(out / "tokenizer.json"), pretty=True)
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": SPECIALS[1],
-        "eos_token": SPECIALS[2],
-        "pad_token": SPECIALS[0],
-        "model_max_length": 2048,
-        "clean_up_tokenization_spaces": False,
-        "padding_side": "left",
-        "model_input_names": ["input_ids", "attention_mask"],
-        "chat_template": CHAT_TEMPLATE,
-    }
-    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
-    (out / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    write(tokenizer, out, longest=2048)
 
 
 def main(args: argparse.Namespace) -> None:

@@ -47,7 +47,7 @@ class Budget:
     steps: int = 0
     """Of the whole run; 0 measures how many fit into ``whole_minutes``."""
     whole_minutes: float = 9.0
-    """Of the whole run, where the steps are measured; compilation included."""
+    """Of the steps of the whole run, where they are measured; what is before the first is not."""
     accumulate: int = 1
     """Batches per step."""
     workers: int = 0
@@ -150,15 +150,11 @@ class Run:
         return done
 
     def save(self) -> None:
-        """Write the checkpoint under another name first, then drop the older one."""
-        self.work.mkdir(parents=True, exist_ok=True)
-        folder = self.work / f"checkpoint-{self.step}"
-        temporary = self.work / f".checkpoint.{os.getpid()}"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        weights = {name: value.detach().cpu() for name, value in self.model.named_parameters()}
-        save_file(weights, temporary / "weights.safetensors")
-        save_file(state_tensors(self.optimizers), temporary / "optimizers.safetensors")
+        """Write the checkpoint under another name first, then drop the older one.
+
+        Raises:
+            FloatingPointError: If weights are no longer numbers; the older checkpoint stays.
+        """
         facts = {
             "identity": self.identity,
             "step": self.step,
@@ -166,13 +162,29 @@ class Run:
             "elapsed_s": self.elapsed_s,
             "fresh_from": self.fresh_from,
         }
+        folder = self.work / f"checkpoint-{self.step}"
+        if not folder.is_dir():  # at a step that is on disk already there is nothing to gain
+            self._write(folder, facts)
+        self.after_save(facts)
+
+    def _write(self, folder: Path, facts: dict[str, Any]) -> None:
+        weights = {name: value.detach().cpu() for name, value in self.model.named_parameters()}
+        broken = [name for name, value in weights.items() if not value.isfinite().all()]
+        if broken:
+            raise FloatingPointError(
+                f"after step {self.step} {len(broken)} weights hold no numbers, {broken[0]} first; "
+                f"{self.work} keeps the checkpoint before; give a lower --lr and another --work"
+            )
+        temporary = self.work / f".checkpoint.{os.getpid()}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        save_file(weights, temporary / "weights.safetensors")
+        save_file(state_tensors(self.optimizers), temporary / "optimizers.safetensors")
         (temporary / "run.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
         for older in self.work.glob("checkpoint-*"):
             if older != folder:
                 shutil.rmtree(older)
-        self.after_save(facts)
 
     def _take(self, facts: dict[str, Any]) -> None:
         if facts["identity"] != self.identity:
@@ -194,10 +206,12 @@ class Run:
                 own[name].copy_(value)
         restore(self.optimizers, load_file(found[-1] / "optimizers.safetensors"))
         history = self.work / "history.jsonl"
-        if history.is_file():  # lines of steps that were lost are said again
-            lines = history.read_text("utf-8").splitlines(keepends=True)
+        if history.is_file():  # lines of steps that were lost are said again; half a line is lost
+            lines = [line for line in history.read_text("utf-8").splitlines(True) if "}\n" in line]
             kept = [line for line in lines if json.loads(line)["step"] <= self.step]
-            history.write_text("".join(kept), encoding="utf-8")
+            temporary = self.work / f".history.{os.getpid()}"
+            temporary.write_text("".join(kept), encoding="utf-8")
+            temporary.replace(history)
 
     def _batches(self, budget: Budget) -> Iterator[dict[str, Tensor]]:
         first = self.step * budget.accumulate

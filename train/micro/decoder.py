@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,11 +89,17 @@ class Reader(nn.Module):
 
     def __init__(self, model: LlamaForCausalLM, *, attention: str, compiled: bool) -> None:
         super().__init__()
-        self.model, self.attention = model, attention
+        self.model, self.attention, self.compiled = model, attention, compiled
         self.loss = torch.compile(mean_loss, dynamic=False) if compiled else mean_loss
         if compiled:  # layer by layer: ten layers share one compilation
             for layer in model.model.layers:
                 layer.compile(dynamic=False)
+
+    def run_as_it_is(self) -> None:
+        """Leave off compiling."""
+        self.loss, self.compiled = mean_loss, False
+        for layer in self.model.model.layers:
+            layer._compiled_call_impl = None
 
     def hidden(
         self, ids_BT: Tensor, positions_BT: Tensor | None = None, mask: Any = None
@@ -137,9 +144,10 @@ class Reader(nn.Module):
 
 
 def mean_loss(hidden_ND: Tensor, targets_N: Tensor, head_VD: Tensor) -> Tensor:
-    """Give the mean cross-entropy in nats over the tokens that have a target."""
+    """Give the mean cross-entropy in nats over the tokens that have a target; 0 if none has."""
     logits_NV = F.linear(hidden_ND, head_VD.to(hidden_ND.dtype)).float()
-    return F.cross_entropy(logits_NV, targets_N, ignore_index=IGNORE)
+    total = F.cross_entropy(logits_NV, targets_N, ignore_index=IGNORE, reduction="sum")
+    return total / (targets_N != IGNORE).sum().clamp(min=1)
 
 
 def precision(device: torch.device) -> torch.autocast:
@@ -148,7 +156,11 @@ def precision(device: torch.device) -> torch.autocast:
 
 
 def choose_attention(
-    model: LlamaForCausalLM, rows: dict[str, Tensor], wanted: str = "auto"
+    model: LlamaForCausalLM,
+    rows: dict[str, Tensor],
+    wanted: str = "auto",
+    *,
+    at_size: Callable[[str], None] = lambda name: None,
 ) -> tuple[str, str]:
     """Choose how groups are kept apart, and say why.
 
@@ -157,8 +169,10 @@ def choose_attention(
 
     Args:
         model: On its device.
-        rows: Fields of ``groups.Row`` to try it on.
+        rows: Fields of ``groups.Row`` to try it on, layers as they are.
         wanted: ``auto``, or the name of one.
+        at_size: Does with an attention what a step of the run will do, compiled and at its size:
+            other kernels than those of a few rows.
     """
     device = rows["ids"].device
     if wanted != "auto":
@@ -167,12 +181,39 @@ def choose_attention(
         return "sdpa", f"flex_attention has no backward pass on {device.type}"
     try:
         found = [_try(model, rows, name) for name in ("sdpa", "flex_attention")]
+        at_size("flex_attention")
     except Exception as error:  # whatever a new kernel may raise: the other road is always there
         return "sdpa", f"flex_attention failed: {type(error).__name__}: {error}"
     (loss, slope), (other, slope_too) = found
     off = abs(other - loss) / loss, (slope_too - slope).norm().item() / slope.norm().item()
     told = f"flex_attention differs from sdpa by {off[0]:.1e} (loss), {off[1]:.1e} (gradient)"
     return ("flex_attention" if off[0] < 5e-3 and off[1] < 5e-2 else "sdpa"), told
+
+
+def rehearse(reader: Reader, step: Callable[[], Tensor]) -> str:
+    """Do a step before a run, forward and backward; where it does not compile, run as it is.
+
+    A machine without a working compiler makes a run slower, not impossible.
+
+    Args:
+        reader: What computes.
+        step: Gives a loss, at the size of the run: what is compiled now is what the run takes.
+
+    Returns:
+        Why nothing is compiled; empty if it is, or was not asked for.
+    """
+    if not reader.compiled:
+        return ""
+    try:
+        step().backward()
+    except torch.OutOfMemoryError:  # what is not compiled takes more memory, not less
+        raise
+    except Exception as error:  # whatever a compiler may raise
+        reader.run_as_it_is()
+        return f"does not compile: {type(error).__name__}: {error}"
+    finally:
+        reader.model.zero_grad(set_to_none=True)
+    return ""
 
 
 def _try(model: LlamaForCausalLM, rows: dict[str, Tensor], name: str) -> tuple[float, Tensor]:

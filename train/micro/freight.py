@@ -7,9 +7,10 @@
 
 ``load`` puts files into one tar in the order given and leaves out, by name, what goes over the
 limit; a model's ``.safetensors`` are squeezed by a fifth. ``unload`` lays them where they were,
-relative to the working folder. ``home`` cuts a plain tar into parts below 15 MB with their
-checksums, in a tenth of a second, so that it can follow every checkpoint; ``receive`` checks and
-unpacks. Only regular files below the working folder are packed or unpacked.
+relative to the working folder, unless something newer is there. ``home`` cuts a plain tar into
+parts below 15 MB with their checksums, in a tenth of a second, so that it can follow every
+checkpoint; ``receive`` checks and unpacks. Only regular files below the working folder are packed
+or unpacked.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def load(paths: Sequence[Path], work: Path, *, limit: int) -> dict[str, int]:
             total += size
             packed[str(path)] = len(data)
             member = tarfile.TarInfo(name)
-            member.size = len(data)
+            member.size, member.mtime = len(data), int(path.stat().st_mtime)
             tar.addfile(member, io.BytesIO(data))
     print(
         f"{len(packed)} files, {total / 2**20:.1f} MiB; left out: {', '.join(left_out) or 'none'}"
@@ -75,19 +76,24 @@ def load(paths: Sequence[Path], work: Path, *, limit: int) -> dict[str, int]:
 
 
 def unload(work: Path) -> list[Path]:
-    """Lay the freight where it came from; what is already there in full is left alone."""
+    """Lay the freight where it came from; what is there and as new is left alone.
+
+    A model has the same size after every training, so times are compared: an older one that a
+    former freight left is replaced, one that was trained here since is kept.
+    """
     written = []
     with tarfile.open(work / FREIGHT) as tar:
         for member in tar:
             path = _safe(member)
+            squeezed = path.name.endswith(PACKED)
+            path = path.with_name(path.name.removesuffix(PACKED))
+            if path.is_file() and path.stat().st_mtime >= member.mtime:
+                continue
             source = tar.extractfile(member)
             assert source is not None
             data = source.read()
-            if path.name.endswith(PACKED):
-                path, data = path.with_name(path.name[: -len(PACKED)]), lzma.decompress(data)
-            if path.is_file() and path.stat().st_size == len(data):
-                continue
-            _write(path, data)
+            _write(path, lzma.decompress(data) if squeezed else data)
+            os.utime(path, (member.mtime, member.mtime))
             written.append(path)
     return written
 

@@ -233,11 +233,11 @@ def _head(cell: Cell) -> dict[str, str]:
 
 
 def main(args: argparse.Namespace) -> dict[str, Any]:
-    """Ask all cells within the minutes; write ``OUT/report.json`` and ``OUT/report.md``."""
+    """Ask all cells within the minutes; write ``report.json`` and ``report.md`` after each."""
     until = time.monotonic() + args.minutes * 60 if args.minutes else float("inf")
-    asked: list[dict[str, Any]] = []
-    passed_over: list[dict[str, str]] = []
+    report: dict[str, Any] = {"facts": {}, "asked": [], "passed_over": []}
     with SACEngine.from_pretrained(args.model, adapter=args.adapter) as engine:
+        report["facts"] = {"ratio": engine.ratio, "limit": args.limit, "seed": args.seed}
         config = engine.adapter.config
         lengths = Lengths(
             tokens=engine.tokens, prompt=config.prompt, chunk_size=config.compress.chunk_size
@@ -246,19 +246,26 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         askers = {road: ROADS[road](engine) for road in args.roads}
         for cell in questions.cells():
             if not cell.records:
-                passed_over.append({**_head(cell), "why": cell.why})
+                report["passed_over"].append({**_head(cell), "why": cell.why})
             elif time.monotonic() >= until:
-                passed_over.append({**_head(cell), "why": "waiting: the minutes are over"})
+                why = "waiting: the minutes are over"
+                report["passed_over"].append({**_head(cell), "why": why})
             else:
-                asked.append(ask(cell, askers, args))
+                report["asked"].append(ask(cell, askers, args))
+                _write(report, args.report or args.out)
                 print(f"{cell.part}: {cell.set} at {cell.at}: {len(cell.records)}", flush=True)
-        facts = {"ratio": engine.ratio, "limit": args.limit, "seed": args.seed}
-    report = {"facts": facts, "asked": asked, "passed_over": passed_over}
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    (args.out / "report.md").write_text(markdown(report) + "\n", encoding="utf-8")
+    _write(report, args.report or args.out)
     print(markdown(report))
     return report
+
+
+def _write(report: Mapping[str, Any], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {"report.json": json.dumps(report, indent=1), "report.md": markdown(report)}
+    for name, text in texts.items():
+        temporary = folder / f".{name}.tmp"
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(folder / name)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -274,7 +281,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--minutes", type=float, default=0.0, help="of this call; 0 for no end")
     parser.add_argument("--seed", type=int, default=0, help="of the texts around a question")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the answers")
+    parser.add_argument("--report", type=Path, help="folder of the report; OUT without")
     return parser
 
 

@@ -70,7 +70,7 @@ def main(args: argparse.Namespace) -> None:
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     found = {}
     for path in args.tokens:
-        plain = unpacked(path, path.parent)
+        plain = unpacked(path)
         found[plain.stem] = measure(model, tokenizer, plain)
         print(plain.stem, json.dumps(found[plain.stem]), flush=True)
     if args.out:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import lzma
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,7 +56,9 @@ def main(args: argparse.Namespace) -> None:
         whole = "\n<|endoftext|>\n".join(chosen)
         if not whole:
             raise SystemExit(f"{SAC_FROM} has no text of {SAC_TOKENS} tokens; give another")
-        path.write_bytes(lzma.compress(whole.encode()))
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.write_bytes(lzma.compress(whole.encode()))
+        temporary.replace(path)
     print(f"{path.name}: {path.stat().st_size:,} bytes")
 
 

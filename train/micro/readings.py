@@ -1,7 +1,7 @@
 """Texts with many questions each, as token ids on disk: what stage B reads.
 
     python train/micro/readings.py --data ../shared/data --tokenizer runs/micro/tokenizer \\
-        --out runs/micro/readings [--tokens runs/micro/tokens/*.npy] [--processes 16]
+        --out runs/micro/readings [--tokens runs/micro/tokens/*.npy.xz] [--processes 16]
 
 Two stores come out: ``qa``, the training sets, a context once with all that is asked about it; and
 ``cloze``, cut from the texts (``cloze.py``). The texts are read from the data folder, or, where
@@ -11,7 +11,9 @@ only token files were carried, from these. On one core about a second for 500 pa
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -29,7 +31,7 @@ from corpus import (
     training_questions,
     training_texts,
 )
-from token_file import documents, open_tokens
+from token_file import documents, open_tokens, unpacked
 from transformers import AutoTokenizer
 
 from sac_rag.data import QARecord
@@ -74,10 +76,16 @@ class Store:
         return [(self.ids[a:b], self.ids[b:c]) for a, b, c in rows]
 
     def save(self, folder: Path) -> None:
-        """Write four files."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Write a folder of four files, all of them or none: a step that was cut off makes it anew.
+
+        A folder that is already there is replaced.
+        """
+        temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+        temporary.mkdir(parents=True, exist_ok=True)
         for name in ("ids", "contexts", "questions", "first"):
-            np.save(folder / f"{name}.npy", getattr(self, name))
+            np.save(temporary / f"{name}.npy", getattr(self, name))
+        shutil.rmtree(folder, ignore_errors=True)
+        temporary.rename(folder)
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -87,11 +95,11 @@ class Store:
         return cls(ids=open_tokens(folder / "ids.npy"), **rest)
 
 
-def gather(asked: Iterable[Asked], tokens: Tokens, prompt: PromptFormat) -> Store:
+def gather(asked: Iterable[Asked], tokens: Tokens, prompt: PromptFormat) -> Store | None:
     """Turn texts with questions into a store; what is too long is left out.
 
-    Raises:
-        ValueError: If nothing is left.
+    Returns:
+        The store, None if nothing is left.
     """
     prefix, end = tokens.encode(prompt.context_prefix), tokens.tokenizer.eos_token_id
     ids: list[np.ndarray] = []
@@ -113,7 +121,7 @@ def gather(asked: Iterable[Asked], tokens: Tokens, prompt: PromptFormat) -> Stor
         questions += [(place, keep(question), keep(answer)) for question, answer in pairs]
         first.append(len(questions))
     if not contexts:
-        raise ValueError("no text with a question is short enough; check the data folder")
+        return None
     return Store(
         ids=np.concatenate(ids),
         contexts=np.array(contexts, np.int64),
@@ -123,8 +131,17 @@ def gather(asked: Iterable[Asked], tokens: Tokens, prompt: PromptFormat) -> Stor
 
 
 def merged(stores: Iterable[Store | None]) -> Store:
-    """Lay stores behind each other."""
+    """Lay stores behind each other.
+
+    Raises:
+        ValueError: If there is none.
+    """
     parts = [store for store in stores if store is not None]
+    if not parts:
+        raise ValueError(
+            f"no text of at most {MAX_CONTEXT} tokens has a question of at most {MAX_QUESTION}; "
+            "check the data folder"
+        )
     ids_before = np.cumsum([0, *(len(part.ids) for part in parts)])
     asked_before = np.cumsum([0, *(len(part.questions) for part in parts)])
     return Store(
@@ -183,9 +200,9 @@ def main(args: argparse.Namespace) -> None:
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
     prompt = PromptFormat()
     asked = from_records(training_questions(args.data), prompt)
-    gather(asked, Tokens(tokenizer), prompt).save(args.out / "qa")
+    merged([gather(asked, Tokens(tokenizer), prompt)]).save(args.out / "qa")
     if args.tokens:
-        texts = chain.from_iterable(decoded(path, tokenizer) for path in args.tokens)
+        texts = chain.from_iterable(decoded(unpacked(path), tokenizer) for path in args.tokens)
     else:
         names = [name for name in args.texts if text_path(args.data, name).is_file()]
         texts = chain.from_iterable(training_texts(args.data, name) for name in names)
@@ -208,7 +225,7 @@ _KNOWN: dict[str, Any] = {}
 def _job(job: tuple[int, Sequence[str]]) -> Store | None:
     number, texts = job
     asked = from_documents(texts, number, _KNOWN["known"])
-    return gather(asked, _KNOWN["tokens"], _KNOWN["prompt"]) if asked else None
+    return gather(asked, _KNOWN["tokens"], _KNOWN["prompt"])
 
 
 if __name__ == "__main__":

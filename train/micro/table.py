@@ -73,18 +73,40 @@ class Table:
             return {}
         return {stage: self.changes(row, stage) for stage in ("pretrain", "finetune")}
 
-    def problem(self, row: Row) -> str:
-        """Say why this library cannot train a row; empty if it can."""
-        try:
-            for stage, changes in self.recipe_of(row).items():
-                read_recipe(RECIPES / f"micro_{stage}.yaml", changes)
-        except ConfigError as error:
-            return str(error)
-        return ""
+    def check(self, row: Row) -> None:
+        """Read a row's recipes, of both stages, before anything is trained.
+
+        Raises:
+            ConfigError: If this library cannot train it.
+        """
+        for stage, changes in self.recipe_of(row).items():
+            read_recipe(RECIPES / f"micro_{stage}.yaml", changes)
 
     def scores(self, row: Row) -> Path:
         """Give the file of a finished row."""
         return self.args.work / "rows" / f"{row.name}.json"
+
+    def finished(self, row: Row) -> bool:
+        """Tell whether a row is finished.
+
+        Raises:
+            ConfigError: If it was finished with other settings: its numbers are not comparable.
+        """
+        if not self.scores(row).is_file():
+            return False
+        found = json.loads(self.scores(row).read_text("utf-8"))
+        asked = {
+            "seed": self.args.seed,
+            "settings": self.recipe_of(row),
+            "facts": found["facts"] | {"limit": self.args.limit},
+        }
+        other = [name for name, value in asked.items() if found[name] != value]
+        if other:
+            raise ConfigError(
+                f"{self.scores(row)} is of other {' and '.join(other)} than asked for; give "
+                "another --work, or delete it"
+            )
+        return True
 
     @property
     def _cloze(self) -> Path:
@@ -137,15 +159,19 @@ def run(args: argparse.Namespace) -> int:
     table, until = Table(args), args.started + args.minutes * 60
     failed, left = [], []
     for row in rows_named(args.rows):
-        if table.scores(row).is_file():
-            continue
-        problem = table.problem(row)
-        if problem:
-            print(f"{row.name}: this library cannot train it: {problem}", flush=True)
+        try:
+            if table.finished(row):
+                continue
+            table.check(row)
+        except ConfigError as error:
+            print(f"{row.name}: {error}", flush=True)
             failed.append(row.name)
             continue
         state = _work(table, row, until)
-        (failed if state == "failed" else left).append(row.name) if state != "done" else None
+        if state == "failed":
+            failed.append(row.name)
+        elif state == "left":
+            left.append(row.name)
     print(f"failed: {', '.join(failed) or 'none'}; waiting: {', '.join(left) or 'none'}")
     return 1 if failed else 0
 
@@ -170,7 +196,9 @@ def _finish(table: Table, row: Row) -> None:
     }
     path = table.scores(row)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
 
 
 def show(args: argparse.Namespace) -> int:

@@ -66,13 +66,12 @@ def squeeze(path: Path, out: Path) -> int:
     return out.stat().st_size
 
 
-def unpacked(path: Path, folder: Path) -> Path:
-    """Give a plain file: ``path`` itself, or ``path`` without ``.xz``, unpacked into ``folder``."""
+def unpacked(path: Path) -> Path:
+    """Give a plain file: ``path`` itself, or ``path`` without ``.xz``, unpacked beside it once."""
     if path.suffix != ".xz":
         return path
-    plain = folder / path.stem
+    plain = path.with_suffix("")
     if not plain.exists() or plain.stat().st_mtime < path.stat().st_mtime:
-        folder.mkdir(parents=True, exist_ok=True)
         temporary = plain.with_name(f".{plain.name}.{os.getpid()}")
         with lzma.open(path) as read, temporary.open("wb") as written:
             shutil.copyfileobj(read, written, 1 << 20)

@@ -23,7 +23,7 @@ from typing import Any
 import freight
 import torch
 from budget_loop import Budget, Run
-from decoder import SIZES, WINDOW, Reader, export, new_model
+from decoder import SIZES, WINDOW, Reader, export, new_model, rehearse
 from optimizers import OPTIMIZERS
 from token_file import Windows, open_tokens, unpacked
 from torch import Tensor
@@ -50,15 +50,18 @@ def main(args: argparse.Namespace) -> bool:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
     model = new_model(args.size, tokenizer, seed=args.seed).to(device)
-    plain = [unpacked(path, args.work / "tokens") for path in args.tokens]
-    windows = Windows([open_tokens(path) for path in plain], width=args.width + 1, seed=args.seed)
+    files = [open_tokens(unpacked(path)) for path in args.tokens]
+    windows = Windows(files, width=args.width + 1, seed=args.seed)
     compiled = args.compile if args.compile is not None else device.type == "cuda"
     reader = Reader(model, attention="sdpa", compiled=compiled)
+    make_batch = TextBatches(windows, args.rows)
+    first = make_batch(0)["windows"].to(device)
+    logging.info("compiled: %s", rehearse(reader, lambda: reader.text_loss(first)) or compiled)
     run = Run(
         model=model,
         optimizers=OPTIMIZERS[args.optimizer](model, args.lr),
         lr=args.lr,
-        make_batch=TextBatches(windows, args.rows),
+        make_batch=make_batch,
         loss_of=lambda batch: reader.text_loss(batch["windows"]),
         work=args.work,
         identity={

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from budget_loop import Run
-from decoder import Reader, choose_attention
+from decoder import Reader, choose_attention, rehearse
 from groups import Groups, Row
 from optimizers import OPTIMIZERS
 from readings import Store
@@ -77,8 +77,7 @@ def batches_of(args: argparse.Namespace, tokenizer: Any) -> ReadingBatches:
         separator=separator,
         seed=args.seed,
     )
-    plain = [unpacked(path, args.work / "tokens") for path in args.tokens]
-    files = [open_tokens(path) for path in plain]
+    files = [open_tokens(unpacked(path)) for path in args.tokens]
     windows = Windows(files, width=args.width + 1, seed=args.seed)
     text_rows = max(1, round(args.rows * args.text_share))
     return ReadingBatches(
@@ -92,24 +91,32 @@ def main(args: argparse.Namespace) -> bool:
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
     model = LlamaForCausalLM.from_pretrained(args.base, dtype=torch.float32).to(device)
     batches = batches_of(args, tokenizer)
-    trial = {name: value.to(device) for name, value in stacked([batches.groups.row(0)]).items()}
-    attention, why = choose_attention(model, trial, args.attention)
-    logging.info("attention: %s (%s)", attention, why)
     compiled = args.compile if args.compile is not None else device.type == "cuda"
-    reader = Reader(model, attention=attention, compiled=compiled)
     most = batches.rows * TARGETS_A_ROW
 
-    def loss_of(batch: dict[str, Tensor]) -> Tensor:
+    def loss_with(reader: Reader, batch: dict[str, Tensor]) -> Tensor:
         windows = batch.pop("windows")
         answers = reader.answer_loss(batch, most=most)
         return answers + args.text_weight * reader.text_loss(windows)
 
+    def first_loss(reader: Reader) -> Tensor:
+        return loss_with(reader, {name: value.to(device) for name, value in batches(0).items()})
+
+    def at_size(attention: str) -> None:
+        first_loss(Reader(model, attention=attention, compiled=compiled)).backward()
+
+    trial = {name: value.to(device) for name, value in stacked([batches.groups.row(0)]).items()}
+    attention, why = choose_attention(model, trial, args.attention, at_size=at_size)
+    logging.info("attention: %s (%s)", attention, why)
+    model.zero_grad(set_to_none=True)
+    reader = Reader(model, attention=attention, compiled=compiled)
+    logging.info("compiled: %s", rehearse(reader, lambda: first_loss(reader)) or reader.compiled)
     run = Run(
         model=model,
         optimizers=OPTIMIZERS[args.optimizer](model, args.lr),
         lr=args.lr,
         make_batch=batches,
-        loss_of=loss_of,
+        loss_of=lambda batch: loss_with(reader, batch),
         work=args.work,
         identity={
             "stage": "reading",

@@ -44,15 +44,9 @@ def blocks(groups_BT: Tensor, questions_BT: Tensor) -> Mask:
 
     count, width = groups_BT.shape
     device = groups_BT.device
-    return create_block_mask(
-        rule(groups_BT, questions_BT),
-        count,
-        None,
-        width,
-        width,
-        device=device,  # type: ignore[arg-type]
-        _compile=device.type == "cuda",
-    )
+    # compiled it holds no (B, T, T) in memory
+    make = torch.compile(create_block_mask) if device.type == "cuda" else create_block_mask
+    return make(rule(groups_BT, questions_BT), count, None, width, width, device=device)
 
 
 MASKS: dict[str, Callable[[Tensor, Tensor], Mask]] = {"sdpa": dense, "flex_attention": blocks}

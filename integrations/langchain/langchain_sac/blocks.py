@@ -13,6 +13,7 @@ from langchain_core.messages import BaseMessage, ChatMessage
 
 from langchain_sac.documents import (
     DocumentInput,
+    Documents,
     as_engine_document,
     as_list,
     is_compressed,
@@ -129,7 +130,7 @@ def as_block(document: DocumentInput) -> dict[str, Any]:
 
 def prepared(
     messages: Sequence[BaseMessage],
-    documents: DocumentInput | Sequence[DocumentInput] | None = None,
+    documents: Documents | None = None,
 ) -> list[BaseMessage]:
     """Put documents as blocks before what the last human message says; drop blocks' random ids.
 

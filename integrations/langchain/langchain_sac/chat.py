@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field, SecretStr
 
 from langchain_sac.batching import arun_batch, run_batch
 from langchain_sac.blocks import asked_in, prepared, read_messages, without_random_ids
-from langchain_sac.documents import DocumentInput, question_for
+from langchain_sac.documents import Documents, question_for
 from langchain_sac.rendering import segments
 from langchain_sac.settings import SACModel
 from langchain_sac.tables import AsyncTable, Table, leave_seat, take_seat
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from langchain_sac.llm import SACCompressedLLM
     from sac_rag import GenerationParams
     from sac_rag.engine import Answer, Request
-
-Documents = DocumentInput | Sequence[DocumentInput]
 
 
 class ChatSAC(SACModel, BaseChatModel):

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DocumentInput = str | Document | Mapping[str, str]
-"""What ``documents=`` takes: a text, LangChain's ``Document``, or ``{"text", "title"}``."""
+"""A text, LangChain's ``Document``, or ``{"text", "title"}``."""
+Documents = DocumentInput | Sequence[DocumentInput]
+"""What ``documents=`` takes: one, or several."""
 
 HANDLE = "sac_handle"
 TOKENS = "sac_tokens"
@@ -143,7 +145,7 @@ def as_engine_document(document: Any, engine: SACEngine) -> DocumentLike:
     )
 
 
-def as_list(documents: DocumentInput | Sequence[DocumentInput]) -> list[DocumentInput]:
+def as_list(documents: Documents) -> list[DocumentInput]:
     """Read ``documents=``: one document, or several."""
     if isinstance(documents, str | Document | Mapping):
         return [documents]

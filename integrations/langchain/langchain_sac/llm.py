@@ -19,7 +19,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict
 
 from langchain_sac._aio import in_thread
-from langchain_sac.documents import DocumentInput
+from langchain_sac.documents import Documents
 from langchain_sac.prompts import prompt_text
 from langchain_sac.rendering import segments, unseal
 from langchain_sac.settings import SACModel
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from langchain_sac.chat import ChatSAC
     from sac_rag.engine import Answer, Request
 
-Documents = DocumentInput | Sequence[DocumentInput]
 _OF_THE_RUN = ("tags", "metadata", "run_name", "run_id")
 
 

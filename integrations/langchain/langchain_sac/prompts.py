@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from langchain_core.messages import HumanMessage
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
 
 from langchain_sac.blocks import asked_in, read_messages
-from langchain_sac.documents import DocumentInput, as_engine_document, as_list, question_for
+from langchain_sac.documents import Documents, as_engine_document, as_list, question_for
 from langchain_sac.rendering import Prompt, by_template, seal
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 def prompt_text(
     value: PromptValue,
     model: SACModel,
-    documents: DocumentInput | Sequence[DocumentInput] | None,
+    documents: Documents | None,
     *,
     cancel: threading.Event | None = None,
 ) -> str:
