@@ -38,9 +38,7 @@ HARBOUR = (
     "The harbour of Port Ellery was built in 1847 by the engineer Ada Nordholm. Before that, ships "
     "anchored in the open bay and lost their cargo in every winter storm. "
 )
-MILL = (
-    "The mill of Lower Wending grinds buckwheat for the valley and stands still in August. "
-)
+MILL = "The mill of Lower Wending grinds buckwheat for the valley and stands still in August. "
 QUESTION = "Who built the harbour of Port Ellery?"
 
 

@@ -28,16 +28,16 @@ from transformers import AutoModelForCausalLM
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "embedded"))
 
-import pair  # noqa: E402
-from chunks import arrange, lay_out  # noqa: E402
-from loop import optimizers  # noqa: E402
-from questions import IGNORE, Batch, batches, read_texts  # noqa: E402
-from reader import Reader, fast_dtype, grade  # noqa: E402
-from train_sac import LINEARS, SCALE, Weights  # noqa: E402
+import pair
+from chunks import arrange, lay_out
+from loop import optimizers
+from questions import IGNORE, Batch, batches, read_texts
+from reader import Reader, fast_dtype, grade
+from train_sac import LINEARS, SCALE, Weights
 
-from sac_rag.adapter import Adapter  # noqa: E402
-from sac_rag.config import CompressConfig  # noqa: E402
-from sac_rag.tokens import Tokens  # noqa: E402
+from sac_rag.adapter import Adapter
+from sac_rag.config import CompressConfig
+from sac_rag.tokens import Tokens
 
 log = logging.getLogger("train")
 RANK = 16
