@@ -106,8 +106,8 @@ def main(args: argparse.Namespace) -> dict[str, Any]:
         return known
     tokenizer = AutoTokenizer.from_pretrained(args.base)
     model = AutoModelForCausalLM.from_pretrained(args.base, dtype=torch.float32)
-    prose, asked = rows_of(args.data, Tokens(tokenizer))
-    kinds = {"prose": prose, "answers": asked}
+    prose, answers = rows_of(args.data, Tokens(tokenizer))
+    kinds = {"prose": prose, "answers": answers}
     before = measured(model, kinds)
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.lr, betas=(0.9, 0.98), fused=True)
     batches = [_batches(rows, args.batch, args.seed) for rows in kinds.values()]
