@@ -127,9 +127,21 @@ def show(args: argparse.Namespace) -> int:
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "table.md").write_text(text + "\n", encoding="utf-8")
-        whole = json.dumps({**about, "rows": found, "beyond": beyond}, indent=1)
+        facts = {**about, "rates": _rates(work), "rows": found, "beyond": beyond}
+        # where it was made is nobody's concern
+        whole = json.dumps(facts, indent=1).replace(str(work), "WORK")
         (args.out / "table.json").write_text(whole + "\n", encoding="utf-8")
     return 0
+
+
+def _rates(work: Path) -> dict[str, dict[str, float]]:
+    """Give each method's held-out loss of the second stage at each rate that was tried."""
+    losses: dict[str, dict[str, float]] = {}
+    for path in sorted((work / "rates").glob("*/rows/*.json")):
+        trial = json.loads(path.read_text("utf-8"))
+        found = losses.setdefault(path.parents[1].name, {})
+        found[trial["name"]] = trial["stages"]["finetune"]["held_out_loss"]
+    return losses
 
 
 def _results(folder: Path, names: Sequence[str]) -> list[dict[str, Any]]:
