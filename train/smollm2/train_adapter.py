@@ -1,8 +1,8 @@
 """Train a SAC adapter for SmolLM2-135M-Instruct on real questions, on CPU.
 
     pip install gguf && python tests/real/fetch.py runs/smollm2
-    python train/smollm2/train.py --base runs/smollm2 --data '../shared/data/qa/*.train.jsonl.xz' \\
-        --work runs/smollm2_sac --out runs/smollm2_sac/sac-5x --minutes 60
+    python train/smollm2/train_adapter.py --base runs/smollm2 --minutes 60 \\
+        --data '../shared/data/qa/*.train.jsonl.xz' --work runs/smol --out runs/smol/sac-5x
 
 The decoder stays frozen. This is the second stage of the paper alone (questions, no continuation),
 on the fast layers of ``train/embedded``: with AMX they compute bfloat16, and several questions
@@ -31,7 +31,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "embedded"))
 import pair
 from chunks import arrange, lay_out
 from loop import optimizers
-from questions import IGNORE, Batch, batches, read_texts
+from qa_batches import IGNORE, Batch, batches, read_texts
 from reader import Reader, fast_dtype, grade
 from train_sac import LINEARS, SCALE, Weights
 
@@ -47,6 +47,13 @@ SAVE_S, TELL_STEPS = 180, 5
 def new_adapter(base: Path, *, ratio: int) -> Adapter:
     """Put a fresh adapter on the base, in float32."""
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    config = model.config
+    if not config.tie_word_embeddings or abs(config.rms_norm_eps - 1e-5) > 1e-8:
+        raise SystemExit(
+            f"{base} has tie_word_embeddings={config.tie_word_embeddings} and rms_norm_eps="
+            f"{config.rms_norm_eps}; the fast layers are for True and 1e-5: train it by "
+            "`python -m sac_rag.train`"
+        )
     lora = LoraConfig(
         r=RANK, lora_alpha=int(RANK * SCALE), target_modules=list(LINEARS), task_type="CAUSAL_LM"
     )

@@ -1,0 +1,6 @@
+"""The training folder on the path."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "train" / "smollm2"))

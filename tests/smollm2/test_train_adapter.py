@@ -1,0 +1,125 @@
+"""The training of a pretrained decoder's adapter, on a tiny one: its loss is the library's."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections import Counter
+
+import pytest
+import torch
+import train_adapter
+from qa_batches import BUCKETS, IGNORE, QUESTIONS, batches, read_texts
+from reader import Reader
+from torch.nn.functional import cross_entropy
+from train_sac import Weights
+
+from sac_rag import SACEngine
+from sac_rag.data import read_qa
+from sac_rag.data.samples import QASettings, qa_samples
+from sac_rag.tokens import Tokens
+from sac_rag.train.objectives import behind_anchors, compress_samples, target_logits
+from sac_rag.train.samples import Sample
+from tests.tiny import byte_tokenizer, tiny_config, tiny_model
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    # as SmolLM2 and the fast layers have it: this epsilon, one matrix for both ends
+    tiny_model(tiny_config(rms_norm_eps=1e-5, tie_word_embeddings=True)).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Ten short texts, of which one has more questions than a batch shows and one is too long."""
+    rows = [
+        {"context": f"Text {n} says {n * 7}.", "question": f"Q{q}?", "answers": [f"{n}{q}"]}
+        for n in range(10)
+        for q in range(1 + 5 * (n == 3))
+    ]
+    rows.append({"context": "long " * 600, "question": "Why?", "answers": ["so"]})
+    rows.append({"context": "Text 0 says 0.", "question": "long " * 60, "answers": ["so"]})
+    path = tmp_path_factory.mktemp("data") / "qa.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_questions_about_one_text_stand_together(base, data):
+    texts = read_texts([str(data)], Tokens.from_pretrained(base))
+    assert sorted(len(text.asked) for text in texts) == [1] * 9 + [6]
+    [batch] = itertools.islice(batches(texts, seed=0), 1)
+    assert batch.questions.shape[:2] == (BUCKETS[192], QUESTIONS)
+    shown = (batch.labels != IGNORE).any(-1).sum(-1)
+    assert set(shown.tolist()) == {1, QUESTIONS}
+
+
+def test_all_texts_come_before_one_comes_again(base, data):
+    texts = read_texts([str(data)], Tokens.from_pretrained(base))
+    drawn = itertools.islice(batches(texts, seed=0), 5)
+    seen = Counter(tuple(ids) for batch in drawn for [ids] in batch.documents)
+    assert set(seen.values()) == {8}
+
+
+def test_its_loss_is_the_librarys(base, data):
+    adapter = train_adapter.new_adapter(base, ratio=5)
+    for name, weight in adapter.backbone.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.2)
+    tokens = Tokens.from_pretrained(base)
+    texts = read_texts([str(data)], tokens)
+    [batch] = itertools.islice(batches(texts, seed=0), 1)
+    reader = Reader(adapter.backbone.config, compiled=False)
+    weights = Weights(adapter, dtype=torch.float32)
+    loss, _ = train_adapter.loss_of(reader, weights, batch, ratio=5)
+    by_key = {
+        (tuple(row["context_ids"][0]), tuple(row["question_ids"])): row["answer_ids"]
+        for row in qa_samples(
+            read_qa(str(data)), tokens=tokens, settings=QASettings(), left_out=Counter()
+        )
+    }
+    logits, wanted = [], []
+    with torch.no_grad():
+        for row, [context] in enumerate(batch.documents):
+            for place in range(QUESTIONS):
+                answered = (batch.labels[row, place] != IGNORE).nonzero().flatten().tolist()
+                if not answered:
+                    continue
+                question = batch.questions[row, place, : answered[0] + 1].tolist()
+                answer = by_key[tuple(context), tuple(question)]
+                sample = Sample(documents=[context], prompt=question, target=answer)
+                anchors = compress_samples(adapter.method, [sample])
+                task = adapter.method.task_embedding("LM")
+                prompts = behind_anchors([sample], anchors, task_embedding=task)
+                logits.append(target_logits(adapter.method, prompts, width=len(answer))[0])
+                wanted.append(torch.tensor(answer))
+        expected = cross_entropy(torch.cat(logits).float(), torch.cat(wanted))
+    torch.testing.assert_close(loss.detach(), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_it_trains_goes_on_and_writes_an_adapter_that_the_library_opens(base, data, tmp_path):
+    args = argparse.Namespace(
+        base=base,
+        data=[str(data)],
+        work=tmp_path / "work",
+        out=tmp_path / "sac-5x",
+        ratio=5,
+        minutes=60.0,
+        steps=2,
+        lr=1e-3,
+        seed=1,
+        tiny=True,
+    )
+    train_adapter.main(args)
+    first = (args.out / "adapter_model.safetensors").read_bytes()
+    args.steps = 3
+    train_adapter.main(args)
+    assert (args.out / "adapter_model.safetensors").read_bytes() != first
+    state = torch.load(args.work / "state.pt", weights_only=True)
+    assert state["counts"][0] == 3
+    with SACEngine.from_pretrained(str(base), adapter=str(args.out)) as engine:
+        answer = engine.answer("Q0?", ["Text 1 says 7."], max_new_tokens=4)
+        assert answer.usage.anchors == engine.count_anchors("Text 1 says 7.")
