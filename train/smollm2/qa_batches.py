@@ -22,7 +22,7 @@ QUESTIONS = 4
 """N: a context with fewer leaves places empty, one with more shows others each time."""
 WIDTH = 44
 """Q; longer questions are left out."""
-BUCKETS = {192: 16, 256: 12, 384: 8, 510: 6}
+BUCKETS = {192: 8, 256: 6, 384: 4, 510: 3}
 """B by the most tokens of a context, so that all batches cost alike; longer contexts are left out.
 """
 
