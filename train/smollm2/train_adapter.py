@@ -80,7 +80,10 @@ def loss_of(reader: Reader, weights: Weights, batch: Batch, ratio: int) -> tuple
         chunks.totals,
         weights.method.task_embedding(),
     )
-    return grade(hidden, labels, torch.full_like(labels, IGNORE), weights.decoder)
+    loss, right = grade(hidden, labels, torch.full_like(labels, IGNORE), weights.decoder)
+    # places without a question have no wrong token
+    asked = (labels != IGNORE).any(-1).float().mean().item()
+    return loss, 1 - (1 - right) / asked
 
 
 class State:
