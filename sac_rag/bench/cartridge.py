@@ -38,7 +38,7 @@ class SelfStudy:
     eos_ids: Sequence[int] = ()
     """They end the teacher's answers."""
     learning_rate: float = 3e-2
-    """Chosen on other documents: a tenth of it learns next to nothing in 100 steps."""
+    """Chosen on other documents."""
     batch: int = 8
     """Lessons of a step."""
     passages: int = 16
