@@ -104,9 +104,7 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="A look, too short for claims.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch.")] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="OUT", help="Write JSON here (- for stdout).")
-    ] = None,
+    json_file: options.JsonFile = None,
     markdown: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Write Markdown here, not to stdout.")
     ] = None,

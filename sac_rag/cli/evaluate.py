@@ -56,7 +56,7 @@ def eval_(
     ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
-    as_json: options.Json = False,
+    json_file: options.JsonFile = None,
 ) -> None:
     """Score adapters beside full context (ceiling) and no context (floor).
 
@@ -99,10 +99,12 @@ def eval_(
     assert report is not None
     if folder:
         _write(report, folder)
-    if as_json:
+    if str(json_file) == "-":
         emit_json(report.to_json())
-    else:
-        out().print(report.to_text(), soft_wrap=True)
+        return
+    out().print(report.to_text(), soft_wrap=True)
+    if json_file is not None:
+        _write_text(json.dumps(report.to_json(), indent=2) + "\n", json_file)
 
 
 class _Steps:
@@ -128,10 +130,13 @@ def _named(adapters: list[str] | None) -> list[tuple[str, str | None]]:
 
 
 def _write(report: Report, folder: Path) -> None:
+    _write_text(json.dumps(report.to_json(), indent=2) + "\n", folder / "report.json")
+    tables = f"{report.to_markdown()}\n\n{report.sources_markdown()}\n"
+    _write_text(tables, folder / "report.md")
+
+
+def _write_text(text: str, path: Path) -> None:
     try:
-        text = json.dumps(report.to_json(), indent=2) + "\n"
-        (folder / "report.json").write_text(text, encoding="utf-8")
-        tables = f"{report.to_markdown()}\n\n{report.sources_markdown()}\n"
-        (folder / "report.md").write_text(tables, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise StoreWriteError(f"the report cannot be written to {folder}: {error}") from error
+        raise StoreWriteError(f"the report cannot be written to {path}: {error}") from error

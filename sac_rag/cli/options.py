@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,4 +46,7 @@ Codec = Annotated[
 ]
 Namespace = Annotated[str, typer.Option(help="Whose documents: separates tenants of one store.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="OUT", help="Write JSON here (- for stdout).")
+]
 MaxNewTokens = Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")]

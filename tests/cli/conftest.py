@@ -34,7 +34,8 @@ def sac_rag_json(sac_rag):
     """Run a command with ``--json``: exit code, and stdout parsed whole."""
 
     def run(*words):
-        result = sac_rag(*words, "--json")
+        # eval can write into a file as well
+        result = sac_rag(*words, "--json", *(["-"] if words[0] == "eval" else []))
         return result.exit_code, json.loads(result.stdout)
 
     return run

@@ -57,6 +57,20 @@ def test_broken_data_is_named_by_line(sac_rag, tiny, questions):
     assert "6" in result.stderr
 
 
+def test_the_report_is_written_where_json_says_and_the_table_is_printed(
+    sac_rag, sac_rag_json, tiny, questions, tmp_path
+):
+    words = ("eval", "--data", questions, *tiny, "--methods", "full,sac,none")
+    result = sac_rag(*words, "--json", tmp_path / "report.json")
+    assert result.exit_code == 0
+    assert "paper_em" in result.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report == sac_rag_json(*words)[1]
+    result = sac_rag(*words, "--json", tmp_path / "no folder" / "report.json")
+    assert result.exit_code == 1
+    assert "no folder" in result.output
+
+
 def test_every_ratio_of_one_folder_is_a_row(sac_rag_json, any_ratio_folders, questions, tmp_path):
     base, adapter = any_ratio_folders
     words = ("eval", "--data", questions, "--model", base, "--adapter", adapter)
