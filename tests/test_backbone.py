@@ -46,11 +46,12 @@ def family(request):
     return tiny_model(FAMILIES[request.param])
 
 
-@torch.no_grad()
-def test_ratio_one_causal_without_adapter_is_the_plain_model(family):
-    """Every token an anchor, causal, adapter off: the decoder's own prefix cache."""
-    method = Adapter.plain(family).method
-    context, question = torch.randint(3, 264, (23,)), torch.randint(3, 264, (6,))
+def logits_behind_anchors(model, context, question):
+    """Give the logits of question tokens (Q,) behind a context (T,) whose every token is an anchor.
+
+    The adapter is off. (1, Q, V).
+    """
+    method = Adapter.plain(model).method
     anchors = method.compress_chunk(Chunk(token_ids=context))
     prompt = Prompt(token_ids=question.tolist(), anchors=anchors)
     layout = lay_out([prompt], backbone=method.backbone, pad_id=0)
@@ -60,7 +61,14 @@ def test_ratio_one_causal_without_adapter_is_the_plain_model(family):
         position_ids=layout.positions_BP,
         past_key_values=layout.cache,
     ).last_hidden_state
-    ours = family.lm_head(hidden)
+    return model.lm_head(hidden)
+
+
+@torch.no_grad()
+def test_ratio_one_causal_without_adapter_is_the_plain_model(family):
+    """Every token an anchor, causal, adapter off: the decoder's own prefix cache."""
+    context, question = torch.randint(3, 264, (23,)), torch.randint(3, 264, (6,))
+    ours = logits_behind_anchors(family, context, question)
     plain = family(input_ids=torch.cat([context, question])[None]).logits[:, 23:]
     torch.testing.assert_close(ours, plain, atol=1e-4, rtol=1e-4)
 

@@ -13,8 +13,8 @@ import typer
 
 from sac_rag.cli import options
 from sac_rag.cli.opening import loading
-from sac_rag.cli.output import err, out, progress, waiting
-from sac_rag.errors import ConfigError, StoreWriteError
+from sac_rag.cli.output import err, out, progress, waiting, write_report
+from sac_rag.errors import ConfigError
 
 if TYPE_CHECKING:
     from sac_rag.bench.report import BenchReport
@@ -242,13 +242,10 @@ def _tell(
 ) -> None:
     text = json.dumps(report.to_json(), indent=2) + "\n"
     tables = report.to_markdown()
-    try:
-        if json_file is not None and str(json_file) != "-":
-            json_file.write_text(text, encoding="utf-8")
-        if markdown is not None:
-            markdown.write_text(tables, encoding="utf-8")
-    except OSError as error:
-        raise StoreWriteError(f"the report cannot be written: {error}") from error
+    if json_file is not None and str(json_file) != "-":
+        write_report(text, json_file)
+    if markdown is not None:
+        write_report(tables, markdown)
     if figures is not None:
         from sac_rag.bench.figures import draw
 

@@ -11,8 +11,8 @@ import typer
 
 from sac_rag.cli import options
 from sac_rag.cli.opening import open_engine
-from sac_rag.cli.output import emit_json, out, progress
-from sac_rag.errors import ConfigError, StoreWriteError
+from sac_rag.cli.output import emit_json, out, progress, write_report
+from sac_rag.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -104,7 +104,7 @@ def eval_(
         return
     out().print(report.to_text(), soft_wrap=True)
     if json_file is not None:
-        _write_text(json.dumps(report.to_json(), indent=2) + "\n", json_file)
+        write_report(json.dumps(report.to_json(), indent=2) + "\n", json_file)
 
 
 class _Steps:
@@ -130,13 +130,6 @@ def _named(adapters: list[str] | None) -> list[tuple[str, str | None]]:
 
 
 def _write(report: Report, folder: Path) -> None:
-    _write_text(json.dumps(report.to_json(), indent=2) + "\n", folder / "report.json")
+    write_report(json.dumps(report.to_json(), indent=2) + "\n", folder / "report.json")
     tables = f"{report.to_markdown()}\n\n{report.sources_markdown()}\n"
-    _write_text(tables, folder / "report.md")
-
-
-def _write_text(text: str, path: Path) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreWriteError(f"the report cannot be written to {path}: {error}") from error
+    write_report(tables, folder / "report.md")

@@ -7,12 +7,15 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from sac_rag.errors import StoreWriteError
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -32,6 +35,20 @@ def emit_json(data: Mapping[str, Any] | Sequence[Any]) -> None:
     plain = not (sys.stdout.encoding or "").lower().startswith("utf")
     sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=plain) + "\n")
     sys.stdout.flush()
+
+
+def write_report(text: str, path: Path) -> None:
+    """Write a report where a user wants it.
+
+    Raises:
+        StoreWriteError: If it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreWriteError(
+            f"the report cannot be written to {path}: {error}; give another place"
+        ) from error
 
 
 def table(*columns: str, **settings: Any) -> Table:

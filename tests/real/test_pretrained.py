@@ -15,11 +15,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sac_rag import AnchorCache, SACEngine
-from sac_rag.adapter import Adapter
 from sac_rag.anchor_cache import cat
 from sac_rag.chunking import Chunk, split_chunks
-from sac_rag.generation import Prompt, lay_out
 from tests.real.fetch import fetch
+from tests.test_backbone import logits_behind_anchors
 from tests.test_reference import anchors_by_the_paper, merged_copy
 from tests.tiny import tiny_adapter
 
@@ -72,19 +71,9 @@ def relative_error(found: torch.Tensor, wanted: torch.Tensor) -> float:
 
 @torch.no_grad()
 def test_at_ratio_1_without_an_adapter_it_is_the_plain_model(plain, ids):
-    method = Adapter.plain(plain).method
-    context, question = ids[:400], ids[400:430]
-    anchors = method.compress_chunk(Chunk(token_ids=context))
-    prompt = Prompt(token_ids=question.tolist(), anchors=anchors)
-    layout = lay_out([prompt], backbone=method.backbone, pad_id=0)
-    hidden = method.backbone.decoder(
-        inputs_embeds=layout.embeds_BPD,
-        attention_mask=layout.mask_BM,
-        position_ids=layout.positions_BP,
-        past_key_values=layout.cache,
-    ).last_hidden_state
     wanted = plain(input_ids=ids[None, :430]).logits[:, 400:]
-    assert relative_error(plain.lm_head(hidden), wanted) < 1e-4
+    found = logits_behind_anchors(plain, ids[:400], ids[400:430])
+    assert relative_error(found, wanted) < 1e-4
 
 
 @pytest.mark.parametrize("shift", [1, 100, 3000])

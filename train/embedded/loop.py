@@ -1,4 +1,5 @@
-"""A training run that climbs the curriculum, can be stopped, and goes on from its checkpoint."""
+"""A training run that can be stopped and goes on from its checkpoint, and one that climbs the
+curriculum."""
 
 from __future__ import annotations
 
@@ -61,39 +62,36 @@ def arguments(
 
 
 class Run:
-    """What both trainings share; a training says what its loss is and what it writes.
+    """What all trainings share; a training says what it reads, what its loss is, what it writes.
 
     Args:
         work: Folder of the checkpoint.
-        coder: The tokenizer.
         matrices: Weights of layers, (out, in).
         others: Embeddings, norms and the like.
         lr: Learning rate before it decays.
         decay: Last share of the time, in which the rate falls to nothing.
-        level: Where the curriculum begins.
-        mark: Share of right answers at which the next level begins.
     """
 
     def __init__(
         self,
         *,
         work: Path,
-        coder: Coder,
         matrices: Sequence[nn.Parameter],
         others: Sequence[nn.Parameter],
         lr: float,
         decay: float,
-        level: int,
-        mark: float,
     ) -> None:
         work.mkdir(parents=True, exist_ok=True)
-        self.work, self.coder, self.lr, self.decay, self.mark = work, coder, lr, decay, mark
-        self.world = World(f"train-{pair.rank()}")
+        self.work, self.lr, self.decay = work, lr, decay
         self.parameters = [*matrices, *others]
         self.optimizers = optimizers(matrices, others, lr=lr)
-        self.step, self.level, self.tokens, self.elapsed_s = 0, level, 0, 0.0
+        self.step, self.tokens, self.elapsed_s = 0, 0, 0.0
         self.recent: list[float] = []
         self._since_s = time.time()
+
+    def next_batch(self) -> Batch:
+        """Give what is read in this step, by this process."""
+        raise NotImplementedError
 
     def loss_of(self, batch: Batch) -> tuple[Tensor, float]:
         """Give the loss of a batch and the share of right answers."""
@@ -103,31 +101,38 @@ class Run:
         """Write what was trained as the library loads it."""
         raise NotImplementedError
 
-    def save(self) -> None:
-        """Write everything needed to go on."""
-        state: dict[str, Any] = {
+    def hear(self, right: float) -> None:
+        """Take note of the share of right answers in a step, over all processes."""
+        self.recent = [*self.recent, right][-WINDOW:]
+
+    def state(self) -> dict[str, Any]:
+        """Give everything needed to go on."""
+        return {
             "trained": [p.detach() for p in self.parameters],
             "optimizers": [o.state_dict() for o in self.optimizers],
-            "counts": [self.step, self.level, self.tokens, self.elapsed_s],
+            "counts": [self.step, self.tokens, self.elapsed_s],
             "recent": self.recent,
         }
-        torch.save(state, self.work / "state.tmp")
+
+    def take(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state`` gave."""
+        for parameter, saved in zip(self.parameters, state["trained"], strict=True):
+            parameter.data.copy_(saved)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step, self.tokens, self.elapsed_s = state["counts"]
+        self.recent = state["recent"]
+
+    def save(self) -> None:
+        """Write the checkpoint, and what was trained so far beside it."""
+        torch.save(self.state(), self.work / "state.tmp")
         (self.work / "state.tmp").rename(self.work / "state.pt")
         self.export(self.work / "last")
 
     def load(self) -> None:
         """Go on from the last checkpoint, if there is one."""
-        if not (self.work / "state.pt").exists():
-            return
-        state = torch.load(self.work / "state.pt", weights_only=True)
-        for parameter, saved in zip(self.parameters, state["trained"], strict=True):
-            parameter.data.copy_(saved)
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.step, self.level, self.tokens, self.elapsed_s = state["counts"]
-        self.recent = state["recent"]
-        # other worlds than before the stop, and than those of the other processes
-        self.world = World(f"train-{self.step}-{pair.rank()}")
+        if (self.work / "state.pt").exists():
+            self.take(torch.load(self.work / "state.pt", weights_only=True))
 
     def train_step(self, done: float, stopping: bool) -> tuple[float, bool]:
         """Take one step.
@@ -143,10 +148,7 @@ class Run:
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * scale
-        # all processes take the same kind of batch, so that none waits for a longer one
-        kind, gaps = random.Random(self.step).random(), 0.3 if self.level > 1 else 0.0
-        level = LEVELS[self.level]
-        batch = make_batch(self.world, self.coder, level, gaps, kind=kind, share=pair.count())
+        batch = self.next_batch()
         loss, right = self.loss_of(batch)
         loss.backward()
         now_s = time.time()
@@ -160,23 +162,56 @@ class Run:
         self.step += 1
         self.elapsed_s += step_s
         self.tokens += (batch.context.numel() + batch.questions.numel()) * pair.count()
-        self._climb(right)
+        self.hear(right)
         return loss.item(), stopped > 0
-
-    def _climb(self, right: float) -> None:
-        self.recent = [*self.recent, right][-WINDOW:]
-        passed = len(self.recent) == WINDOW and sum(self.recent) / WINDOW > self.mark
-        if passed and self.level < len(LEVELS) - 1:
-            self.level, self.recent = self.level + 1, []
-            log.info("step %d: level %d begins", self.step, self.level)
 
     def tell(self, loss: float) -> None:
         """Log where the run is."""
         mean = sum(self.recent) / max(1, len(self.recent))
         log.info(
-            "step %d  level %d  loss %.3f  right %.3f  %.1f M tokens  %.0f s",
-            *(self.step, self.level, loss, mean, self.tokens / 1e6, self.elapsed_s),
+            "step %d  loss %.3f  right %.3f  %.1f M tokens  %.0f s",
+            *(self.step, loss, mean, self.tokens / 1e6, self.elapsed_s),
         )
+
+
+class Climb(Run):
+    """A run through the curriculum, whose next level begins when enough is answered.
+
+    Args:
+        coder: The tokenizer.
+        level: Where it begins.
+        mark: Share of right answers at which the next level begins.
+        run: As ``Run`` takes them.
+    """
+
+    def __init__(self, *, coder: Coder, level: int, mark: float, **run: Any) -> None:
+        super().__init__(**run)
+        self.coder, self.level, self.mark = coder, level, mark
+        self.world = World(f"train-{pair.rank()}")
+
+    def next_batch(self) -> Batch:
+        """Write new documents of the level, and questions about them."""
+        # all processes take the same kind of batch, so that none waits for a longer one
+        kind, gaps = random.Random(self.step).random(), 0.3 if self.level > 1 else 0.0
+        level = LEVELS[self.level]
+        return make_batch(self.world, self.coder, level, gaps, kind=kind, share=pair.count())
+
+    def hear(self, right: float) -> None:
+        """Begin the next level when this one is passed."""
+        super().hear(right)
+        passed = len(self.recent) == WINDOW and sum(self.recent) / WINDOW > self.mark
+        if passed and self.level < len(LEVELS) - 1:
+            self.level, self.recent = self.level + 1, []
+            log.info("step %d: level %d begins", self.step, self.level)
+
+    def state(self) -> dict[str, Any]:
+        """Give everything needed to go on, the level too."""
+        return {**super().state(), "level": self.level}
+
+    def take(self, state: dict[str, Any]) -> None:
+        """Go on in other worlds than before the stop, and than those of the other processes."""
+        super().take(state)
+        self.level, self.world = state["level"], World(f"train-{self.step}-{pair.rank()}")
 
 
 def train(run: Run, out: Path, *, minutes: float, steps: int) -> None:

@@ -26,9 +26,19 @@ def fast_dtype() -> torch.dtype:
 
 
 class Reader:
-    """The decoder's forward pass over a batch, with compiled layers."""
+    """The decoder's forward pass over a batch, with compiled layers.
+
+    Raises:
+        ValueError: If the model has another head or another epsilon than the fast layers.
+    """
 
     def __init__(self, config: LlamaConfig, *, compiled: bool) -> None:
+        if not config.tie_word_embeddings or abs(config.rms_norm_eps - 1e-5) > 1e-8:
+            raise ValueError(
+                "the fast layers want tie_word_embeddings=True and rms_norm_eps=1e-5, found "
+                f"{config.tie_word_embeddings} and {config.rms_norm_eps}; train its adapter by "
+                "`python -m sac_rag.train`"
+            )
         torch._dynamo.config.recompile_limit = 64
         self.layers, self.head_dim = config.num_hidden_layers, int(config.head_dim or 0)
         self.theta = float(config.rope_parameters["rope_theta"])
@@ -136,12 +146,15 @@ def _pick(x: Tensor, index: Tensor) -> Tensor:
 def grade(
     hidden: Tensor, labels: Tensor, hints: Tensor, weights: dict[str, Tensor]
 ) -> tuple[Tensor, float]:
-    """Give the mean loss over answers and hints, and the share of answers without a wrong token."""
+    """Give the mean loss over answers and hints, and the share of answers without a wrong token.
+
+    A place without an answer counts as none.
+    """
     answers = labels != IGNORE
     wanted = answers | (hints != IGNORE)
     targets = labels.where(answers, hints)[wanted]
     logits = F.linear(hidden[wanted], weights["model.embed_tokens.weight"]).float()
     wrong = torch.zeros_like(answers)
     wrong[wanted] = logits.argmax(-1) != targets
-    right = 1 - (wrong & answers).any(-1).float().mean().item()
+    right = 1 - (wrong & answers).any(-1)[answers.any(-1)].float().mean().item()
     return F.cross_entropy(logits, targets), right

@@ -18,7 +18,7 @@ import torch
 from build_tokenizer import save as save_tokenizer
 from curriculum import Batch, Coder
 from gaze import FINDING, gaze_loss
-from loop import Run, arguments, train
+from loop import Climb, arguments, train
 from reader import Reader, fast_dtype, grade
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
@@ -81,7 +81,7 @@ def loss_of(reader: Reader, weights: dict[str, Tensor], batch: Batch) -> tuple[T
     return loss, right
 
 
-class BaseRun(Run):
+class BaseRun(Climb):
     """The decoder's training."""
 
     def __init__(self, args: argparse.Namespace) -> None:

@@ -23,7 +23,7 @@ import train_base
 import train_sac
 from build_tokenizer import save as save_tokenizer
 from curriculum import Batch, Coder
-from loop import WINDOW, Run, arguments, train
+from loop import WINDOW, Climb, arguments, train
 from reader import Reader, fast_dtype
 from torch import Tensor
 from transformers import AutoTokenizer, LlamaForCausalLM
@@ -54,7 +54,7 @@ class Both(train_sac.Weights):
         self._base = {name: self.learning[name] for name in self._down}
 
 
-class BothRun(Run):
+class BothRun(Climb):
     """The training of both: every batch from anchors, some in full as well."""
 
     def __init__(self, args: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ import pair
 import torch
 from chunks import arrange, lay_out
 from curriculum import IGNORE, Batch, Coder
-from loop import Run, arguments, train
+from loop import Climb, arguments, train
 from peft import LoraConfig, set_peft_model_state_dict
 from reader import Reader, fast_dtype, grade
 from safetensors.torch import load_file
@@ -41,17 +41,23 @@ LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down
 
 
 def new_adapter(
-    base: Path, *, start: Path | None = None, ratio: int = 5, chunk_size: int = 510
+    base: Path,
+    *,
+    start: Path | None = None,
+    ratio: int = 5,
+    chunk_size: int = 510,
+    rank: int = RANK,
+    name: str = "embedded",
 ) -> Adapter:
     """Put an adapter on the base, in float32: fresh, or as trained on a forerunner of the base."""
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     lora = LoraConfig(
-        r=RANK, lora_alpha=int(RANK * SCALE), target_modules=list(LINEARS), task_type="CAUSAL_LM"
+        r=rank, lora_alpha=int(rank * SCALE), target_modules=list(LINEARS), task_type="CAUSAL_LM"
     )
     compress = CompressConfig(ratio=ratio, chunk_size=chunk_size)
-    adapter = Adapter.create(model, compress=compress, lora=lora, base_model="embedded")
+    adapter = Adapter.create(model, compress=compress, lora=lora, base_model=name)
     # not the folder it happens to be trained in
-    adapter.backbone.model.peft_config["default"].base_model_name_or_path = "embedded"
+    adapter.backbone.model.peft_config["default"].base_model_name_or_path = name
     if start is not None:
         learned = load_file(start / "adapter_model.safetensors")
         set_peft_model_state_dict(adapter.backbone.model, learned)
@@ -120,7 +126,7 @@ def loss_of(
     return grade(hidden, labels, hints, weights.decoder)
 
 
-class SACRun(Run):
+class SACRun(Climb):
     """The adapter's training."""
 
     def __init__(self, args: argparse.Namespace) -> None:
