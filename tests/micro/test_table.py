@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -91,6 +94,23 @@ def test_a_process_is_ended_in_time_and_its_code_is_given():
     assert seconds < 15
     failing = [sys.executable, "-c", "raise SystemExit(3)"]
     assert jobs.process(failing, time.time() + 60)[0] == 3
+
+
+def test_sigterm_ends_the_process_too(tmp_path):
+    child = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(60)"
+    parent = "import sys, time, jobs; jobs.process(sys.argv[1:], time.time() + 60)"
+    note = tmp_path / "pid"
+    running = subprocess.Popen(
+        [sys.executable, "-c", parent, sys.executable, "-c", child, note],
+        env={"PYTHONPATH": str(Path(jobs.__file__).parent)},
+    )
+    while not (note.exists() and note.read_text()):
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGTERM)
+    assert running.wait() == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
 
 
 def test_broken_off_gone_on_with_and_shown(data, model, tmp_path, capsys, monkeypatch):

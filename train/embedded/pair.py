@@ -8,6 +8,7 @@ share gradients.
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,14 +30,25 @@ def rank() -> int:
 
 
 def launch(worker: Callable[[Any], None], args: Any, *, processes: int) -> None:
-    """Run ``worker(args)`` in several processes, or here when there is but one."""
+    """Run ``worker(args)`` in several processes, or here when there is but one.
+
+    SIGTERM is passed on to them.
+    """
     torch.set_flush_denormal(True)
     if processes == 1:
         worker(args)
         return
     with tempfile.TemporaryDirectory() as folder:
         meeting = Path(folder) / "meeting"
-        torch.multiprocessing.spawn(_member, (worker, args, processes, str(meeting)), processes)
+        members = torch.multiprocessing.spawn(
+            _member, (worker, args, processes, str(meeting)), processes, join=False
+        )
+        told = signal.signal(signal.SIGTERM, lambda *_: [p.terminate() for p in members.processes])
+        try:
+            while not members.join():
+                pass
+        finally:
+            signal.signal(signal.SIGTERM, told)
 
 
 def _member(rank: int, worker: Callable[[Any], None], args: Any, size: int, meeting: str) -> None:

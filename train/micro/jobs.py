@@ -7,7 +7,9 @@ is not done yet, within a time: what runs then is ended, and goes on at the next
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,16 +63,26 @@ def work(jobs: Iterable[Job], until: float, environment: Mapping[str, str] | Non
 def process(
     command: Sequence[str], until: float, environment: Mapping[str, str] | None = None
 ) -> tuple[int | None, float]:
-    """Run a process; None if its time was over first: what it saved is where it goes on."""
+    """Run a process; None if its time was over first: what it saved is where it goes on.
+
+    SIGTERM ends the process, then this one.
+    """
     began = time.time()
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     running = subprocess.Popen(command, env=environment)
     try:
         return running.wait(timeout=max(0.0, until - began)), time.time() - began
     except subprocess.TimeoutExpired:
-        running.terminate()
-        try:
-            running.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.wait()
         return None, time.time() - began
+    finally:
+        _end(running)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(running: subprocess.Popen[bytes]) -> None:
+    running.terminate()
+    try:
+        running.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        running.kill()
+        running.wait()
