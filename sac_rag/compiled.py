@@ -11,7 +11,8 @@ Fused kernels round in another order: anchors differ from others as those of two
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from torch import Tensor
 
 from sac_rag.encoder import Plan, run_encoder
 from sac_rag.layer_calls import LayerCall
+
+CAPTURING = "transformers.utils.output_capturing"
 
 
 class CompiledEncoder:
@@ -42,7 +45,8 @@ class CompiledEncoder:
         if embeds_BTD.shape[:2] != self._shape or padded or torch.is_grad_enabled():
             return run_encoder(layers, embeds_BTD, plan, call_layer)
         torch.compiler.cudagraph_mark_step_begin()
-        keys, values = self._run(list(layers), embeds_BTD, plan)
+        with _nothing_captured(layers):
+            keys, values = self._run(list(layers), embeds_BTD, plan)
         # A CUDA graph writes its next pass over what it gave.
         return keys.clone(), values.clone()
 
@@ -54,3 +58,21 @@ def _run(layers: Sequence[Any], embeds_BTD: Tensor, plan: Plan) -> tuple[Tensor,
 def _directly(step: Any, layer: Any, *args: Any) -> Any:
     """Run a step without the layer's hooks, which a graph could not hold."""
     return step(layer, *args)
+
+
+@contextmanager
+def _nothing_captured(layers: Sequence[Any]) -> Iterator[None]:
+    """Take off the hooks that transformers leaves behind, which no graph can hold.
+
+    It puts them on when hidden states or attentions are first asked for, and there they stay.
+    """
+    taken = []
+    for module in (part for layer in layers for part in layer.modules()):
+        for key, hook in list(module._forward_hooks.items()):
+            if getattr(hook, "__module__", "") == CAPTURING:
+                taken.append((module._forward_hooks, key, module._forward_hooks.pop(key)))
+    try:
+        yield
+    finally:
+        for hooks, key, hook in taken:
+            hooks[key] = hook

@@ -23,6 +23,9 @@ def test_compiled_equals_plain_for_its_shape_and_others_run_plainly(attention):
 
     method = tiny_adapter(tiny_model(), chunk_size=60, attention=attention).method
     chunks = split_chunks(IDS, chunk_size=60)
+    model = method.backbone.causal_lm
+    model(IDS[None, :5], output_hidden_states=True, output_attentions=True)  # leaves hooks behind
+    hooked = sum(len(part._forward_hooks) for part in model.modules())
     with torch.inference_mode():
         plain = [method.compress_chunks(chunks[:2]), method.compress_chunks(chunks)]
         method.backbone.run_encoder = CompiledEncoder(rows=2, tokens=60, backend=backend)
@@ -38,3 +41,4 @@ def test_compiled_equals_plain_for_its_shape_and_others_run_plainly(attention):
     method.requires_grad_(True)
     assert method.compress_chunks(chunks[:2])[0].keys.requires_grad
     assert len(graphs) == 1
+    assert sum(len(part._forward_hooks) for part in model.modules()) == hooked > 0
