@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sac_rag.anchor_cache import AnchorCache
 from sac_rag.bench.full_kv import FullKV
 from sac_rag.bench.plain import PlainModel
 from sac_rag.bench.settings import Settings
@@ -40,6 +41,15 @@ class Scene:
         """Ask the question about all documents."""
         documents = [Document(text=text) for text in self.texts]
         return engine.request(self.question, documents, compress=compress)
+
+    def keys(self) -> list[str]:
+        """Give the documents' keys in the stores."""
+        return [self.memory.key_of(Document(text=text)) for text in self.texts]
+
+    def load(self, keys: Sequence[str]) -> list[AnchorCache]:
+        """Get anchors from the store in memory, to the model's device."""
+        found = [self.memory.store.get(key) for key in keys]
+        return [cache.to(self.subject.backbone.device) for cache in found if cache is not None]
 
     @property
     def question_ids(self) -> list[int]:

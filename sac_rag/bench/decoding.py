@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from sac_rag.bench.clock import Contender, Lap, race, wall, work
 from sac_rag.bench.contexts import Scene, set_up
 from sac_rag.bench.limits import copy_rate, weight_bytes
-from sac_rag.bench.memory import peak_bytes
+from sac_rag.bench.memory import free_bytes, peak_bytes
 from sac_rag.bench.results import Ratio, Row, Section, row, versus
+from sac_rag.bench.rows import RowsDecoder, full_keys_values, stored_anchors
 from sac_rag.bench.settings import Settings
 from sac_rag.bench.shapes import Subject
 from sac_rag.engine import SACEngine
 
 ANCHORS, TEXT = "anchors", "full text"
+BEHIND_ANCHORS, BEHIND_TEXT = "rows behind anchors", "rows behind full KV"
 
 
 class Ticks(threading.Event):
@@ -35,7 +37,8 @@ def measure_decoding(subject: Subject, settings: Settings) -> Section:
     """Decode from anchors in memory and from the full text, at each context, greedily.
 
     The rate is that from the first token to the last. Peak memory is of the whole call, model
-    apart; the cache's own bytes stand beside it.
+    apart; the cache's own bytes stand beside it. Then many rows at once (``rows.py``), for each
+    number in ``batches`` above 1.
     """
     subject = subject.endless()
     rows: list[Row] = []
@@ -61,6 +64,10 @@ def measure_decoding(subject: Subject, settings: Settings) -> Section:
                 for name, done in laps.items()
             ]
             ratios.append(versus(laps, TEXT, ANCHORS, at=at, name="decode time, text / anchors"))
+            for batch in settings.batches:
+                if batch > 1:
+                    more, ratio, reasons = _rows(scene, settings, batch, limit)
+                    rows, ratios, not_run = rows + more, ratios + ratio, not_run + reasons
     return Section(
         name="decoding",
         title="Decoding and memory",
@@ -73,6 +80,49 @@ def measure_decoding(subject: Subject, settings: Settings) -> Section:
             "reading weights and cache once a token comes to",
         ],
     )
+
+
+def _rows(
+    scene: Scene, settings: Settings, batch: int, limit: float
+) -> tuple[list[Row], list[Ratio], list[str]]:
+    """Decode many rows behind the scene's context, where their full keys and values fit."""
+    subject, at = scene.subject, {"context": scene.num_tokens, "batch": batch}
+    each = scene.num_tokens + settings.question_tokens + settings.new_tokens
+    needed, free = batch * each * subject.token_bytes, free_bytes(subject.backbone.device)
+    if needed > free:
+        reason = (
+            f"{batch} rows of {scene.num_tokens:,} tokens: full keys and values take "
+            f"{needed / 1e9:,.1f} GB, {free / 1e9:,.1f} GB are free"
+        )
+        return [], [], [reason]
+    anchors, full = stored_anchors(scene), full_keys_values(scene)
+    how: dict[str, int] = {"rows": batch, "new_tokens": settings.new_tokens}
+    decoders = {
+        BEHIND_ANCHORS: RowsDecoder(scene, anchors, start=anchors.span + 1, **how),
+        BEHIND_TEXT: RowsDecoder(scene, full, start=full.span, **how),
+    }
+    laps = race(
+        {name: Contender(run=one) for name, one in decoders.items()},
+        settings.pace,
+        sync=subject.sync,
+    )
+    steps, weights = settings.new_tokens - 1, weight_bytes(subject.backbone)
+    rows = []
+    for name, done in laps.items():
+        read = steps * (weights + decoders[name].cache_bytes)
+        figures = {
+            "tokens_per_s": batch * steps / wall(done).median,
+            "copy_share": read / work(done, on_cpu=subject.on_cpu) / limit,
+            "cache_bytes": decoders[name].cache_bytes,
+        }
+        rows.append(row(name, done, at=at, figures=figures))
+    name = "decode time of rows, full KV / anchors"
+    target = ">= 3 at 32k tokens in 32 rows, on a GPU" if _far(scene, batch) else None
+    return rows, [versus(laps, BEHIND_TEXT, BEHIND_ANCHORS, at=at, name=name, target=target)], []
+
+
+def _far(scene: Scene, batch: int) -> bool:
+    return scene.num_tokens >= 32_000 and batch >= 32
 
 
 class _Decoder:

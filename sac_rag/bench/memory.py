@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_MEMORY = Path("/proc/meminfo")
 _RESET_PEAK = "5"
 
 
@@ -43,6 +44,19 @@ def peak_bytes(run: Callable[[], Any], *, device: Any = None) -> int | None:
         return None
     run()
     return max(0, _status("VmHWM") - before)
+
+
+def free_bytes(device: Any) -> int:
+    """Say how much memory a torch device, or the machine, could still give, in bytes."""
+    if device.type == "cuda":
+        import torch
+
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        lines = dict(line.split(":") for line in _MEMORY.read_text().splitlines())
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def drop_from_cache(files: Iterable[Path]) -> bool | None:

@@ -87,14 +87,20 @@ class PlainModel:
 
     def step(self, kept: Kept, token_ids: Sequence[int], position: int) -> Tensor:
         """Read tokens that begin at a position; give the logits behind the last, (V,)."""
-        device, length = self.backbone.device, kept.length + len(token_ids)
+        ids_1T = torch.tensor([token_ids], device=self.backbone.device)
+        return self.step_rows(kept.cache, ids_1T, position)[0]
+
+    def step_rows(self, cache: DynamicCache, ids_NT: Tensor, position: int) -> Tensor:
+        """Read rows of tokens that begin at one position; give the logits behind them, (N, V)."""
+        rows, count = ids_NT.shape
+        length, device = cache.get_seq_length() + count, ids_NT.device
         outputs = self.model(
-            input_ids=torch.tensor([token_ids], device=device),
+            input_ids=ids_NT,
             # a mask of ones, or transformers reads a jump in the positions as two packed texts
-            attention_mask=torch.ones(1, length, dtype=torch.int64, device=device),
-            position_ids=torch.arange(position, position + len(token_ids), device=device)[None],
-            past_key_values=kept.cache,
+            attention_mask=torch.ones(rows, length, dtype=torch.int64, device=device),
+            position_ids=torch.arange(position, position + count, device=device).expand(rows, -1),
+            past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         )
-        return outputs.logits[0, -1]
+        return outputs.logits[:, -1]

@@ -19,6 +19,8 @@ class Settings:
     question_tokens: int = 32
     new_tokens: int = 32
     """Tokens decoded."""
+    compiled: bool = False
+    """Whether the encoder is measured compiled as well; compiling takes minutes."""
     readers: tuple[int, ...] = (1, 8, 64)
     """Threads that use a store at once."""
     processes: tuple[int, ...] = (1, 8)

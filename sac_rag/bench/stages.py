@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from sac_rag.anchor_cache import AnchorCache, join
+from sac_rag.anchor_cache import join
 from sac_rag.bench.clock import Contender
 from sac_rag.bench.contexts import Scene
 from sac_rag.bench.plain import Kept, PlainModel
-from sac_rag.engine.requests import Document
 from sac_rag.generation import Prompt, lay_out
 
 LOAD, RELOCATE, ASSEMBLE, PREFILL = (
@@ -26,8 +25,8 @@ def stage_contenders(scene: Scene) -> dict[str, Contender]:
     back before each repetition.
     """
     engine = scene.memory
-    keys = [engine.key_of(Document(text=text)) for text in scene.texts]
-    caches = _load(scene, keys)
+    keys = scene.keys()
+    caches = scene.load(keys)
     backbone, tokens = scene.subject.backbone, scene.subject.loaded.tokens
     joined = join(caches, inv_freq=engine.inv_freq)
     prompt = Prompt(token_ids=scene.question_ids, anchors=joined)
@@ -51,14 +50,8 @@ def stage_contenders(scene: Scene) -> dict[str, Contender]:
             return model.step(kept, scene.question_ids, joined.span + 1)
 
     return {
-        LOAD: Contender(run=lambda: _load(scene, keys)),
+        LOAD: Contender(run=lambda: scene.load(keys)),
         RELOCATE: Contender(run=lambda: join(caches, inv_freq=engine.inv_freq)),
         ASSEMBLE: Contender(run=assemble),
         PREFILL: Contender(run=prefill, before=cut_back),
     }
-
-
-def _load(scene: Scene, keys: list[str]) -> list[AnchorCache]:
-    found = [scene.memory.store.get(key) for key in keys]
-    device = scene.subject.backbone.device
-    return [cache.to(device) for cache in found if cache is not None]

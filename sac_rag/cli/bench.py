@@ -97,6 +97,10 @@ def bench(
             rich_help_panel=_QUALITY,
         ),
     ] = None,
+    compiled: Annotated[
+        bool | None,
+        typer.Option("--compiled", help="Measure the encoder compiled as well (minutes)."),
+    ] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Rounds of each race.")] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Begin no new round of a race after so long.")
@@ -139,6 +143,7 @@ def bench(
             "new_tokens": new_tokens,
             "questions": questions,
             "cartridge_steps": cartridge_steps,
+            "compiled": compiled,
             "seed": seed,
         },
         pace={"repeats": repeats, "seconds": seconds},

@@ -7,10 +7,12 @@ import torch
 from torch.nn.functional import kl_div
 
 from sac_rag.bench.cartridge import Cartridges, SelfStudy
+from sac_rag.bench.contexts import set_up
 from sac_rag.bench.full_kv import FullKV
 from sac_rag.bench.plain import PlainModel
 from sac_rag.bench.released import released_anchors
 from sac_rag.bench.rivals import plain_rivals
+from sac_rag.bench.rows import RowsDecoder, full_keys_values, stored_anchors
 from sac_rag.chunking import split_chunks
 from sac_rag.engine.requests import Document
 from tests.tiny import tiny_adapter, tiny_config, tiny_model
@@ -69,6 +71,27 @@ def test_a_reused_full_cache_answers_like_the_plain_model(subject, model, tmp_pa
         found = model.answer(full.load(["one"]), question, max_new_tokens=6, eos_ids=[])
         assert found == generated(subject, context + question, 6)
     assert full.load(["one"]).nbytes == len(context) * subject.token_bytes
+
+
+def test_every_row_of_a_batch_decodes_what_one_request_does(subject, model, small):
+    with set_up(subject, small, 60) as scene:
+        full = full_keys_values(scene)
+        rows = RowsDecoder(scene, full, start=full.span, rows=3, new_tokens=5)
+        rows()
+        alone = model.answer(
+            scene.full_memory.load(scene.names), scene.question_ids, max_new_tokens=5, eos_ids=[]
+        )
+        assert rows.decoded_NT.tolist() == [alone] * 3
+        anchors = stored_anchors(scene)
+        assert len(anchors) == 12
+        assert torch.equal(anchors.keys, scene.memory.compress(Document(text=scene.texts[0])).keys)
+        one, two = (
+            RowsDecoder(scene, anchors, start=anchors.span + 1, rows=count, new_tokens=5)
+            for count in (1, 2)
+        )
+        one()
+        two()
+        assert two.decoded_NT.tolist() == one.decoded_NT.tolist() * 2
 
 
 def test_full_caches_of_documents_lie_behind_each_other(subject, model):

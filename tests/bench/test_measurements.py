@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 
+from sac_rag.bench import encoder
+from sac_rag.bench.decoding import measure_decoding
 from sac_rag.bench.equal_bytes import measure_equal_bytes
 from sac_rag.bench.figures import draw
 from sac_rag.bench.run import MEASUREMENTS, run_bench
@@ -58,8 +60,22 @@ def test_what_is_compared_is_there(sections):
     assert {"part: load", "part: relocate and join", "part: prompt prefill"} <= (
         contenders(sections["first-token"])
     )
-    assert contenders(sections["decoding"]) == {"anchors", "full text"}
+    assert contenders(sections["decoding"]) == {
+        "anchors",
+        "full text",
+        "rows behind anchors",
+        "rows behind full KV",
+    }
     assert {"first token", "look", "get", "put", "batch"} == contenders(sections["growth"])
+
+
+def test_the_encoder_is_raced_compiled_if_asked(subject, small, monkeypatch):
+    monkeypatch.setattr(encoder, "COMPILE", {"backend": "eager"})
+    plain = subject.backbone.run_encoder
+    section = MEASUREMENTS["encoder"](subject, replace(small, contexts=(60,), compiled=True))
+    assert "ours, compiled" in contenders(section)
+    assert "released procedure / ours, compiled" in {one.name for one in section.ratios}
+    assert subject.backbone.run_encoder is plain
 
 
 def test_sizes_are_what_was_asked_for(sections, small, subject):
@@ -73,12 +89,21 @@ def test_sizes_are_what_was_asked_for(sections, small, subject):
     assert {row.at["documents"] for row in growth if "documents" in row.at} == {1, 2}
     for row in sections["decoding"].rows:
         asked = row.at["context"] + small.question_tokens
-        assert row.figures["cache_bytes"] <= (asked + 8) * subject.token_bytes
+        most = row.at.get("batch", 1) * (asked + 8) * subject.token_bytes
+        assert row.figures["cache_bytes"] <= most
     anchors, text = (
         next(row for row in sections["decoding"].rows if row.contender == name)
         for name in ("anchors", "full text")
     )
     assert anchors.figures["cache_bytes"] < text.figures["cache_bytes"]
+
+
+def test_rows_that_memory_does_not_hold_are_said_and_not_run(subject, small):
+    section = measure_decoding(subject, replace(small, contexts=(60,), batches=(1, 10**10)))
+    assert contenders(section) == {"anchors", "full text"}
+    [reason] = section.not_run
+    assert "10000000000 rows of 60 tokens" in reason
+    assert "GB are free" in reason
 
 
 def test_what_does_not_fit_is_said_and_not_guessed(subject, small):
