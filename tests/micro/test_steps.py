@@ -24,7 +24,7 @@ def test_what_is_named_is_there(path):
     named = set(
         re.findall(r"train/(?:gpu|micro|recipes)/[\w./]+\.(?:py|sh|yaml)", path.read_text())
     )
-    assert named or path.name == "common.sh"
+    assert named or path.name in ("common.sh", "step_5_speed.sh")
     for one in named:
         assert (TRAIN.parent / one).is_file(), one
 
@@ -34,13 +34,26 @@ def test_options_that_a_step_gives_are_known_to_the_script(path):
     """An option that was renamed must not be found out on a machine that costs by the minute."""
     joined = path.read_text().replace("\\\n", " ")
     called = re.findall(r"train/micro/(\w+\.py)([^\n]*)", joined)
-    assert called
+    assert called or path.name == "step_5_speed.sh"
     for script, rest in called:
         source = (TRAIN / "micro" / script).read_text()
         if script.startswith("train_"):
             source += (TRAIN / "micro" / "train_language.py").read_text()
         for option in re.findall(r"(?<=[\s{+])--[a-z][\w-]+", rest):
             assert f'"{option}"' in source, (script, option)
+
+
+def test_options_that_the_speed_step_gives_are_known_to_the_bench():
+    text = (TRAIN / "gpu" / "step_5_speed.sh").read_text()
+    source = (TRAIN.parent / "sac_rag" / "cli" / "bench.py").read_text()
+    given = set(re.findall(r"(?<=[\s(])--([a-z]+)", text))
+    assert {"shape", "contexts", "batches", "compiled", "json", "markdown"} <= given
+    for option in given:
+        assert (
+            f"--{option}" in source
+            or re.search(rf"^    {option}: ", source, re.M)
+            or option == "json"
+        )
 
 
 def test_steps_that_ask_for_tf32_get_it():
