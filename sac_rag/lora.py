@@ -29,10 +29,14 @@ from sac_rag.errors import UnsupportedModelError
 
 @contextmanager
 def lora_off(model: Any) -> Iterator[None]:
-    """Switch a ``PeftModel``'s adapter off; behind, what was on is on again."""
+    """Switch a ``PeftModel``'s adapter off; behind, what was on is on again.
+
+    peft lets what it switches on be trained; here what was frozen stays frozen.
+    """
     kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
     parts = [part for part in model.modules() if isinstance(part, kinds)]
     on = [part for part in parts if not part.disable_adapters]
+    trained = [(weight, weight.requires_grad) for part in on for weight in part.parameters()]
     for part in on:
         part.enable_adapters(False)
     try:
@@ -40,6 +44,8 @@ def lora_off(model: Any) -> Iterator[None]:
     finally:
         for part in on:
             part.enable_adapters(True)
+        for weight, was in trained:
+            weight.requires_grad_(was)
 
 
 class MergedLora:

@@ -33,6 +33,18 @@ def test_merged_anchors_are_the_same_but_for_rounding(adapter):
         assert not torch.equal(one.keys, other.keys)  # else nothing was merged
 
 
+@pytest.mark.parametrize("trained", [False, True])
+def test_decoding_leaves_frozen_what_is_frozen_and_trained_what_is_trained(adapter, trained):
+    model = adapter.backbone.model
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(trained and "lora_" in name)
+    before = {name: weight.requires_grad for name, weight in model.named_parameters()}
+    assert any(before.values()) == trained
+    with adapter.backbone.decoding():
+        assert not any(w.requires_grad for n, w in model.named_parameters() if "lora_" in n)
+    assert {name: weight.requires_grad for name, weight in model.named_parameters()} == before
+
+
 @torch.no_grad()
 def test_behind_it_every_bit_is_as_before(adapter):
     before, anchors = weights_of(adapter), adapter.method.compress_chunks(CHUNKS)
