@@ -6,7 +6,8 @@ on a GPU, and is chosen by giving a backbone this object::
 
     backbone.run_encoder = CompiledEncoder(rows=64, tokens=510, mode="reduce-overhead")
 
-Fused kernels round in another order: anchors differ from others as those of two batches do.
+Fused kernels round in another order: anchors differ from others as those of two batches do. CUDA
+graphs belong to the thread that recorded them (pytorch/pytorch#123177): encode from one thread.
 """
 
 from __future__ import annotations
