@@ -51,10 +51,12 @@ def relocate_keys_(keys_LGAK: Tensor, *, shift_A: Tensor | int, inv_freq: Tensor
 
 def _angles(keys: Tensor, shift_A: Tensor | int, inv_freq: Tensor) -> tuple[Tensor, Tensor]:
     """Give cosines and sines, (A or 1, K / 2), in float32."""
-    shift = torch.as_tensor(shift_A, device=keys.device, dtype=torch.float64).reshape(-1, 1)
-    # the angle in float64: at 50,000 tokens float32 has lost its third digit, bfloat16 all of them
-    angle = shift * inv_freq.to(device=keys.device, dtype=torch.float64)
-    return angle.cos().float(), angle.sin().float()
+    # the angle in float64: at 50,000 tokens float32 has lost its third digit, bfloat16 all of them;
+    # Apple's GPUs have none, so theirs is worked out on the CPU
+    where = torch.device("cpu") if keys.device.type == "mps" else keys.device
+    shift = torch.as_tensor(shift_A).to(where).double().reshape(-1, 1)
+    angle = shift * inv_freq.to(where).double()
+    return angle.cos().float().to(keys.device), angle.sin().float().to(keys.device)
 
 
 def _turn(keys: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
