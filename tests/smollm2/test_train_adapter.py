@@ -8,6 +8,7 @@ import json
 from collections import Counter
 
 import pytest
+import reads
 import torch
 import train_adapter
 import train_sac
@@ -124,3 +125,18 @@ def test_it_trains_goes_on_and_writes_an_adapter_that_the_library_opens(base, da
     with SACEngine.from_pretrained(str(base), adapter=str(args.out)) as engine:
         answer = engine.answer("Q0?", ["Text 1 says 7."], max_new_tokens=4)
         assert answer.usage.anchors == engine.count_anchors("Text 1 says 7.")
+
+
+def test_whether_anchors_are_read_is_told_at_every_ratio_of_the_ladder(base, data, tmp_path):
+    adapter = train_sac.new_adapter(base, rank=train_adapter.RANK)
+    adapter.save_pretrained(tmp_path)
+    words = ["--base", str(base), "--adapter", str(tmp_path), "--data", str(data), "--batches", "2"]
+    found = reads.measure(reads.arguments().parse_args(words))
+    assert list(found) == [
+        f"{ratio}x, {name}" for ratio in (1, 2, 3, 5) for name in ("its text", "another text")
+    ]
+    for one in found.values():
+        assert one["batches"] == 2
+        assert one["nats_a_token"] > 0
+    # another text's anchors are other anchors
+    assert found["1x, its text"]["nats_a_token"] != found["1x, another text"]["nats_a_token"]

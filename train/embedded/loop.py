@@ -70,6 +70,7 @@ class Run:
         others: Embeddings, norms and the like.
         lr: Learning rate before it decays.
         decay: Last share of the time, in which the rate falls to nothing.
+        warmup: Steps in which the rate rises.
     """
 
     def __init__(
@@ -80,9 +81,10 @@ class Run:
         others: Sequence[nn.Parameter],
         lr: float,
         decay: float,
+        warmup: int = 100,
     ) -> None:
         work.mkdir(parents=True, exist_ok=True)
-        self.work, self.lr, self.decay = work, lr, decay
+        self.work, self.lr, self.decay, self.warmup = work, lr, decay, warmup
         self.parameters = [*matrices, *others]
         self.optimizers = optimizers(matrices, others, lr=lr)
         self.step, self.tokens, self.elapsed_s = 0, 0, 0.0
@@ -144,7 +146,9 @@ class Run:
         Returns:
             The loss, and whether any process was told to stop.
         """
-        scale = min(1.0, (self.step + 1) / 100) * min(1.0, max(0.03, (1 - done) / self.decay))
+        scale = min(1.0, (self.step + 1) / self.warmup) * min(
+            1.0, max(0.03, (1 - done) / self.decay)
+        )
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * scale

@@ -82,7 +82,6 @@ class Weights:
             else:
                 plain = name.replace(".base_layer", "")
                 self.decoder[plain] = tensor.detach().to(dtype)
-        self._base = {n: self.decoder[n].float() for n in self._down}
         last = f"layers.{base.config.num_hidden_layers - 1}."
         unread = ("q_proj", "o_proj", "mlp")
         names = [n for n in self._down if last not in n or not any(u in n for u in unread)]
@@ -91,11 +90,21 @@ class Weights:
 
     def encoder(self) -> dict[str, Tensor]:
         """Give the weights with the LoRA merged in, differentiable."""
+        # one pass over a large model's weights: copies of them cost more than the product
         merged = {
-            n: (self._base[n] + SCALE * (self._up[n] @ self._down[n])).to(self._dtype)
-            for n in self._down
+            n: torch.addmm(self.decoder[n], (SCALE * up).to(self._dtype), down.to(self._dtype))
+            for n, up, down in zip(self._down, self._up.values(), self._down.values(), strict=True)
         }
         return {**self.decoder, **merged}
+
+    def marks(self, ratio: int) -> Tensor:
+        """Give the embeddings of anchors, one in ``ratio`` tokens: those of the place, (A, D).
+
+        At the adapter's own ratio every slot has its own, at a smaller one neighbours share one.
+        """
+        embeddings, own = self.method.anchor_embeddings, self.method.config.ratio
+        anchors = len(embeddings) * own // ratio
+        return embeddings[torch.arange(anchors) * ratio // own]
 
 
 def loss_of(
@@ -107,7 +116,7 @@ def loss_of(
     chunks = lay_out(
         batch.documents, ratio=compress.ratio, chunk_size=compress.chunk_size, multiple=multiple
     )
-    per_chunk = reader.encode(weights.encoder(), chunks, weights.method.anchor_embeddings)
+    per_chunk = reader.encode(weights.encoder(), chunks, weights.marks(compress.ratio))
     cache = arrange(per_chunk, chunks)
     # the task token takes a place of its own before each question and predicts nothing
     spare = torch.zeros_like(batch.questions[:, :, :1])
