@@ -34,7 +34,7 @@ def lora_off(model: Any) -> Iterator[None]:
     peft lets what it switches on be trained; here what was frozen stays frozen.
     """
     kinds = (BaseTunerLayer, AuxiliaryTrainingWrapper)
-    parts = [part for part in model.modules() if isinstance(part, kinds)]
+    parts: list[Any] = [part for part in model.modules() if isinstance(part, kinds)]
     on = [part for part in parts if not part.disable_adapters]
     trained = [(weight, weight.requires_grad) for part in on for weight in part.parameters()]
     for part in on:

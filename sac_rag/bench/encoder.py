@@ -22,7 +22,7 @@ from sac_rag.engine.requests import Document
 
 OURS, RELEASED, PLAIN = "ours", "released procedure", "plain prefill"
 COMPILED = "ours, compiled"
-COMPILE = {"mode": "reduce-overhead"}
+COMPILE: dict[str, Any] = {"mode": "reduce-overhead"}
 """For ``torch.compile``: CUDA graphs on a GPU."""
 TARGET_CONTEXT = 8000
 """Tokens from which on the targets are defined."""
@@ -117,7 +117,8 @@ def _race(subject: Subject, settings: Settings, context: int) -> tuple[Laps, lis
         contenders = {OURS: Contender(run=ours, before=forget)}
         if settings.compiled:
             forget()
-            encoder = CompiledEncoder(**_widest_pass(adapter.backbone, ours), **COMPILE)
+            rows, tokens = _widest_pass(adapter.backbone, ours)
+            encoder = CompiledEncoder(rows=rows, tokens=tokens, **COMPILE)
             compiled = partial(_with_encoder, adapter.backbone, encoder, ours)
             contenders[COMPILED] = Contender(run=compiled, before=forget)
         if adapter.config.method == "sac":
@@ -130,7 +131,7 @@ def _race(subject: Subject, settings: Settings, context: int) -> tuple[Laps, lis
         return race(contenders, settings.pace, sync=subject.sync), [len(ids) for ids in seen]
 
 
-def _widest_pass(backbone: Backbone, run: Work) -> dict[str, int]:
+def _widest_pass(backbone: Backbone, run: Work) -> tuple[int, int]:
     """Give rows and tokens of the largest pass through the encoder that a call makes."""
     shapes: list[tuple[int, int]] = []
 
@@ -140,8 +141,7 @@ def _widest_pass(backbone: Backbone, run: Work) -> dict[str, int]:
         return run_encoder(layers, embeds_BTD, *rest)
 
     _with_encoder(backbone, noting, run)
-    rows, tokens = max(shapes, key=lambda shape: shape[0] * shape[1])
-    return {"rows": rows, "tokens": tokens}
+    return max(shapes, key=lambda shape: shape[0] * shape[1])
 
 
 def _with_encoder(backbone: Backbone, encoder: EncoderPass, run: Work) -> None:
