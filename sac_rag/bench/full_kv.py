@@ -33,11 +33,8 @@ class FullKV:
 
     def save(self, name: str, token_ids: Sequence[int]) -> None:
         """Read a document once and keep everything."""
-        layers = self.model.prefill(token_ids).cache.layers
-        kept = {
-            "keys": torch.cat([layer.keys for layer in layers]).contiguous(),  # type: ignore[misc]
-            "values": torch.cat([layer.values for layer in layers]).contiguous(),  # type: ignore[misc]
-        }
+        keys, values = self.model.prefill(token_ids).tensors()
+        kept = {"keys": keys.contiguous(), "values": values.contiguous()}
         if self.folder is None:
             self._memory[name] = kept
         else:

@@ -49,9 +49,9 @@ def peak_bytes(run: Callable[[], Any], *, device: Any = None) -> int | None:
 def free_bytes(device: Any) -> int:
     """Say how much memory a torch device, or the machine, could still give, in bytes."""
     if device.type == "cuda":
-        import torch
+        from sac_rag.engine.batching import free_cuda_bytes
 
-        return torch.cuda.mem_get_info(device)[0]
+        return free_cuda_bytes(device)
     try:
         lines = dict(line.split(":") for line in _MEMORY.read_text().splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024

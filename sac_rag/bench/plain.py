@@ -30,6 +30,14 @@ class Kept:
         """Bytes that the kept tensors really take, whatever a method says it dropped."""
         return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.cache.layers)  # type: ignore[union-attr]
 
+    def tensors(self) -> tuple[Tensor, Tensor]:
+        """Give keys and values of all layers, (L, G, A, K) each."""
+        layers = self.cache.layers
+        return (
+            torch.cat([layer.keys for layer in layers]),  # type: ignore[misc]
+            torch.cat([layer.values for layer in layers]),  # type: ignore[misc]
+        )
+
     @property
     def length(self) -> int:
         """Places in the cache."""

@@ -30,10 +30,7 @@ def stored_anchors(scene: Scene) -> AnchorCache:
 def full_keys_values(scene: Scene) -> AnchorCache:
     """Give the scene's full keys and values as what they are: one anchor a token."""
     kept = scene.full_memory.load(scene.names)
-    keys, values = (
-        torch.stack([getattr(layer, kind)[0] for layer in kept.cache.layers])
-        for kind in ("keys", "values")
-    )
+    keys, values = kept.tensors()
     positions = torch.arange(1, kept.next_position + 1)
     return AnchorCache(
         keys=keys,

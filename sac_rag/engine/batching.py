@@ -46,10 +46,15 @@ def free_tokens(backbone: Backbone) -> int:
     device = backbone.device
     if device.type != "cuda":
         return CPU_TOKENS
+    free = free_cuda_bytes(device)
+    return max(1, min(MOST_TOKENS, int(MEMORY_SHARE * free) // bytes_per_token(backbone)))
+
+
+def free_cuda_bytes(device: torch.device) -> int:
+    """Give the memory that a CUDA device has left, in bytes."""
     free, _ = torch.cuda.mem_get_info(device)
     # what torch holds and does not use is free as well
-    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return max(1, min(MOST_TOKENS, int(MEMORY_SHARE * free) // bytes_per_token(backbone)))
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def bytes_per_token(backbone: Backbone) -> int:

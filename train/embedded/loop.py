@@ -88,6 +88,8 @@ class Run:
         self.parameters = [*matrices, *others]
         self.optimizers = optimizers(matrices, others, lr=lr)
         self.step, self.tokens, self.elapsed_s = 0, 0, 0.0
+        self.done = 0.0
+        """Share of the time that was over when the last step began."""
         self.recent: list[float] = []
         self._since_s = time.time()
 
@@ -146,9 +148,9 @@ class Run:
         Returns:
             The loss, and whether any process was told to stop.
         """
-        scale = min(1.0, (self.step + 1) / self.warmup) * min(
-            1.0, max(0.03, (1 - done) / self.decay)
-        )
+        self.done = done
+        rise, fall = (self.step + 1) / self.warmup, (1 - done) / self.decay
+        scale = min(1.0, rise) * min(1.0, max(0.03, fall))
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * scale

@@ -31,6 +31,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from sac_rag.adapter import Adapter
 from sac_rag.config import CompressConfig
+from sac_rag.layout import midpoint_indices, slots_of
 
 RANK = 32
 SCALE = 2.0
@@ -92,19 +93,21 @@ class Weights:
         """Give the weights with the LoRA merged in, differentiable."""
         # one pass over a large model's weights: copies of them cost more than the product
         merged = {
-            n: torch.addmm(self.decoder[n], (SCALE * up).to(self._dtype), down.to(self._dtype))
-            for n, up, down in zip(self._down, self._up.values(), self._down.values(), strict=True)
+            n: torch.addmm(
+                self.decoder[n], (SCALE * self._up[n]).to(self._dtype), down.to(self._dtype)
+            )
+            for n, down in self._down.items()
         }
         return {**self.decoder, **merged}
 
     def marks(self, ratio: int) -> Tensor:
-        """Give the embeddings of anchors, one in ``ratio`` tokens: those of the place, (A, D).
+        """Give the embeddings of a chunk's anchors, one in ``ratio`` tokens, by place, (A, D).
 
         At the adapter's own ratio every slot has its own, at a smaller one neighbours share one.
         """
-        embeddings, own = self.method.anchor_embeddings, self.method.config.ratio
-        anchors = len(embeddings) * own // ratio
-        return embeddings[torch.arange(anchors) * ratio // own]
+        config = self.method.config
+        places_A = midpoint_indices(config.chunk_size, ratio)
+        return self.method.anchor_embeddings[slots_of(places_A, config.ratio)]
 
 
 def loss_of(

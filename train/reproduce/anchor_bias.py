@@ -160,11 +160,8 @@ def kept_keys(method: Method, context: Sequence[int], like: AnchorCache) -> Anch
     """Keep the frozen decoder's own keys and values where the anchors stand: what needs no LoRA."""
     places_A = like.positions - 1
     with torch.inference_mode():
-        layers = PlainModel(method.backbone).prefill(context).cache.layers
-    keys, values = (
-        torch.stack([getattr(layer, kind)[0] for layer in layers])[:, :, places_A]
-        for kind in ("keys", "values")
-    )
+        keys, values = PlainModel(method.backbone).prefill(context).tensors()
+    keys, values = keys[:, :, places_A], values[:, :, places_A]
     keys = relocate_keys(keys, shift_A=1, inv_freq=method.backbone.inv_freq)
     return replace(like, keys=keys, values=values)
 

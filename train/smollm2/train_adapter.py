@@ -50,7 +50,6 @@ class QuestionRun(Run):
         # shapes of the ladder's first steps are not worth compiling
         self.early = Reader(self.adapter.backbone.config, compiled=False)
         self.early.context_layer = self.reader.context_layer
-        self.lasts_s = args.minutes * 60
         self.texts = read_texts(args.data, Tokens.from_pretrained(args.base))
         method = self.adapter.method
         super().__init__(
@@ -80,8 +79,7 @@ class QuestionRun(Run):
     def loss_of(self, batch: Batch) -> tuple[Tensor, float]:
         """Encode the texts to anchors and answer from them."""
         compress = self.adapter.config.compress
-        done = self.elapsed_s / self.lasts_s
-        ratio = next((few for until, few in LADDER if done < until), compress.ratio)
+        ratio = next((few for until, few in LADDER if self.done < until), compress.ratio)
         if ratio >= compress.ratio:
             return loss_of(self.reader, self.weights, batch, compress)
         return loss_of(self.early, self.weights, batch, replace(compress, ratio=ratio))
