@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sac_rag.errors import IncompatibleCacheError, StoreFormatError
-from sac_rag.rope import relocate_keys, relocate_keys_
+from sac_rag.rope import relocate_into, relocate_keys
 from sac_rag.sealed import Buffer, read_note, read_tensors, seal
 
 FORMAT_VERSION = 1
@@ -67,6 +67,11 @@ class AnchorCache:
             return self
         keys = relocate_keys(self.keys, shift_A=shift, inv_freq=inv_freq)
         return replace(self, keys=keys, positions=self.positions + shift)
+
+    def write(self, keys_LGAK: Tensor, values_LGAK: Tensor) -> None:
+        """Copy the anchors into memory of their shape, of any precision."""
+        keys_LGAK.copy_(self.keys)
+        values_LGAK.copy_(self.values)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> AnchorCache:
         """Copy the anchors to a device, and to another precision if one is given."""
@@ -130,8 +135,11 @@ def cat(caches: Sequence[AnchorCache]) -> AnchorCache:
     )
 
 
-def join(caches: Sequence[AnchorCache], *, inv_freq: Tensor) -> AnchorCache:
-    """Lay texts one behind another, each moved once to where the one before it ends.
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Texts one behind another, each moved once to where the one before it ends.
+
+    Nothing is computed until they are written, straight to where the decoder reads them.
 
     Args:
         caches: One per text, each as it was compressed: standing alone, from position 1.
@@ -140,16 +148,51 @@ def join(caches: Sequence[AnchorCache], *, inv_freq: Tensor) -> AnchorCache:
     Raises:
         IncompatibleCacheError: If there are none, or two differ in fingerprint or shape.
     """
-    joined = cat(caches)
-    if len(caches) == 1:
-        return joined
-    # All texts and layers in one turn: a text that stays is turned by nothing, bit for bit.
-    starts = [0, *accumulate(cache.span for cache in caches[:-1])]
-    counts = [len(cache) for cache in caches]
-    shift_A = torch.tensor(starts).repeat_interleave(torch.tensor(counts)).to(joined.keys.device)
-    move = relocate_keys if joined.keys.requires_grad else relocate_keys_
-    keys = move(joined.keys, shift_A=shift_A, inv_freq=inv_freq)
-    return replace(joined, keys=keys, positions=joined.positions + shift_A)
+
+    caches: tuple[AnchorCache, ...]
+    inv_freq: Tensor
+
+    def __post_init__(self) -> None:
+        _check_compatible(self.caches)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.caches))
+
+    @property
+    def span(self) -> int:
+        """Positions that they take up."""
+        return sum(cache.span for cache in self.caches)
+
+    @property
+    def shifts(self) -> list[int]:
+        """How far each text moves, in tokens."""
+        return [0, *accumulate(cache.span for cache in self.caches[:-1])]
+
+    def write(self, keys_LGAK: Tensor, values_LGAK: Tensor) -> None:
+        """Move the texts into memory of their shape, all in one pass: nothing is copied twice."""
+        counts = [len(cache) for cache in self.caches]
+        places = zip(keys_LGAK.split(counts, dim=2), values_LGAK.split(counts, dim=2), strict=True)
+        for cache, shift, (keys, values) in zip(self.caches, self.shifts, places, strict=True):
+            if shift:
+                relocate_into(keys, cache.keys, shift_A=shift, inv_freq=self.inv_freq)
+                values.copy_(cache.values)
+            else:
+                cache.write(keys, values)
+
+
+def join(caches: Sequence[AnchorCache], *, inv_freq: Tensor) -> AnchorCache:
+    """Lay texts one behind another, as one value; gradients pass. ``Joined`` does it in place.
+
+    Args:
+        caches: One per text, each as it was compressed: standing alone, from position 1.
+        inv_freq: The model's RoPE frequencies, (K / 2,), in radians per token.
+
+    Raises:
+        IncompatibleCacheError: If there are none, or two differ in fingerprint or shape.
+    """
+    joined = Joined(tuple(caches), inv_freq)
+    pairs = zip(joined.caches, joined.shifts, strict=True)
+    return cat([cache.relocate(shift, inv_freq=inv_freq) for cache, shift in pairs])
 
 
 def _check_compatible(caches: Sequence[AnchorCache]) -> None:
@@ -170,4 +213,4 @@ def _check_compatible(caches: Sequence[AnchorCache]) -> None:
         )
 
 
-__all__ = ["FORMAT_VERSION", "AnchorCache", "cat", "join"]
+__all__ = ["FORMAT_VERSION", "AnchorCache", "Joined", "cat", "join"]

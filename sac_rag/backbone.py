@@ -6,8 +6,8 @@ Shapes: B batch, T tokens, A anchors, L layers, G key/value heads, K head dim, D
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -55,6 +55,8 @@ class Backbone:
         """How ``encode``, ``last_hidden`` and ``read`` run a layer; see ``layer_calls``."""
         self.run_encoder: EncoderPass = run_encoder
         """How ``encode`` runs all layers; see ``encoder``, and ``compiled`` for another."""
+        self.while_decoding: Callable[[], AbstractContextManager[None]] = nullcontext
+        """What else is done inside ``decoding``; see ``generation.packed`` for something."""
 
     @property
     def config(self) -> Any:
@@ -115,7 +117,7 @@ class Backbone:
                 frozen = self._merged.outside()
             else:
                 frozen = lora_off(self.model) if _is_peft(self.model) else nullcontext()
-            with frozen:
+            with frozen, self.while_decoding():
                 yield
 
     @contextmanager

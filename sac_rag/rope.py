@@ -35,18 +35,19 @@ def relocate_keys(keys_LGAK: Tensor, *, shift_A: Tensor | int, inv_freq: Tensor)
     return torch.cat(_turn(keys_LGAK, cos, sin), dim=-1).to(keys_LGAK.dtype)
 
 
-def relocate_keys_(keys_LGAK: Tensor, *, shift_A: Tensor | int, inv_freq: Tensor) -> Tensor:
-    """Do what ``relocate_keys`` does, in place and to the same bits, where no gradient flows.
+def relocate_into(
+    out_LGAK: Tensor, keys_LGAK: Tensor, *, shift_A: Tensor | int, inv_freq: Tensor
+) -> None:
+    """Write what ``relocate_keys`` gives to memory that is there already: to the same bits, where
+    that has the keys' precision.
 
-    Layer by layer: what is worked on stays near the processor, and no new memory is touched.
+    Layer by layer: what is worked on stays near the processor. ``out`` may be the keys themselves.
     """
     cos, sin = _angles(keys_LGAK, shift_A, inv_freq)
-    for keys_GAK in keys_LGAK:
-        front, back = keys_GAK.chunk(2, dim=-1)
-        turned = _turn(keys_GAK, cos, sin)
-        front.copy_(turned[0])
-        back.copy_(turned[1])
-    return keys_LGAK
+    for out_GAK, keys_GAK in zip(out_LGAK, keys_LGAK, strict=True):
+        halves = _turn(keys_GAK, cos, sin)
+        for half, turned in zip(out_GAK.chunk(2, dim=-1), halves, strict=True):
+            half.copy_(turned)
 
 
 def _angles(keys: Tensor, shift_A: Tensor | int, inv_freq: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,12 +5,13 @@ One for all documents, never compressed or quantised. Training and answering rea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from sac_rag.adapter.adapter import Adapter
-from sac_rag.anchor_cache import AnchorCache, cat
+from sac_rag.anchor_cache import AnchorCache
 from sac_rag.errors import ConfigError
 from sac_rag.layout import SINK_POSITION
 
@@ -42,9 +43,14 @@ def read_sink(adapter: Adapter, bos_id: int | None) -> AnchorCache | None:
     )
 
 
-def behind_sink(sink: AnchorCache | None, documents: AnchorCache) -> AnchorCache:
-    """Lay joined documents behind the sink; as they are without one."""
+def behind_sink(
+    sink: AnchorCache | None, documents: Sequence[AnchorCache]
+) -> tuple[AnchorCache, ...]:
+    """Put the sink before documents that are to be joined; nothing without one.
+
+    It takes up no positions: the documents stand where they stand without it.
+    """
     if sink is None:
-        return documents
+        return tuple(documents)
     # of the frozen model alone, so that it goes with whatever question documents were read with
-    return cat([replace(sink, fingerprint=documents.fingerprint), documents])
+    return (replace(sink, fingerprint=documents[0].fingerprint), *documents)

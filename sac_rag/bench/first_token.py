@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+from sac_rag.backbone import Backbone
 from sac_rag.bench.clock import Contender, Laps, exponent, race, work
 from sac_rag.bench.contexts import Scene, set_up
 from sac_rag.bench.full_kv import FullKV
@@ -14,10 +16,12 @@ from sac_rag.bench.settings import Settings
 from sac_rag.bench.shapes import Subject
 from sac_rag.bench.stages import stage_contenders
 from sac_rag.engine import SACEngine
+from sac_rag.generation.packed import PackedWeights
 
 MEMORY, WARM, COLD = "anchors, memory", "anchors, disk, cached", "anchors, disk, cold"
 FULL_MEMORY, FULL_COLD = "full KV, memory", "full KV, disk, cold"
 TEXT, ALONE = "full text", "question alone"
+PACKED, TEXT_PACKED, ALONE_PACKED = (f"{name}, packed weights" for name in (MEMORY, TEXT, ALONE))
 TARGET_CONTEXT, GPU_TARGET_CONTEXT = 8000, 32_000
 """Tokens from which on the targets are defined."""
 
@@ -27,13 +31,14 @@ def measure_first_token(subject: Subject, settings: Settings) -> Section:
 
     Ours is ``SACEngine.generate`` with the text of each document given and its anchors in the
     store: hashing, reading, checking every byte, joining, prefill. ``question alone`` has no
-    documents: what no method can go below.
+    documents: what no method can go below. With ``packed``, three of them come once more so.
     """
     rows: list[Row] = []
     ratios: list[Ratio] = []
     not_run: list[str] = []
     dropped: set[bool | None] = set()
     grown: dict[str, list[tuple[int, float]]] = {}
+    packed = PackedWeights(subject.backbone) if settings.packed else None
     for context in settings.contexts:
         if not subject.fits(context + settings.question_tokens + 2):
             not_run.append(
@@ -43,7 +48,10 @@ def measure_first_token(subject: Subject, settings: Settings) -> Section:
             continue
         with set_up(subject, settings, context) as scene:
             at = {"context": scene.num_tokens}
-            laps = race(_contenders(scene, dropped), settings.pace, sync=subject.sync)
+            contenders = _contenders(scene, dropped)
+            if packed:
+                contenders |= _with(packed, contenders, subject.backbone)
+            laps = race(contenders, settings.pace, sync=subject.sync)
             rows += [row(name, done, at=at, figures={}) for name, done in laps.items()]
             ratios += _ratios(laps, at, on_cpu=subject.on_cpu)
             parts = race(stage_contenders(scene), settings.pace, sync=subject.sync)
@@ -88,6 +96,16 @@ def _contenders(scene: Scene, dropped: set[bool | None]) -> dict[str, Contender]
     }
 
 
+def _with(
+    packed: PackedWeights, contenders: dict[str, Contender], backbone: Backbone
+) -> dict[str, Contender]:
+    plain = {PACKED: MEMORY, TEXT_PACKED: TEXT, ALONE_PACKED: ALONE}
+    return {
+        name: Contender(run=partial(packed.within, backbone, contenders[other].run))
+        for name, other in plain.items()
+    }
+
+
 def _ratios(laps: Laps, at: At, *, on_cpu: bool) -> list[Ratio]:
     far = at["context"] >= (TARGET_CONTEXT if on_cpu else GPU_TARGET_CONTEXT)
     in_memory = ">= 100 at 8k tokens, 5x, two CPU cores" if on_cpu else ">= 30 at 32k, on a GPU"
@@ -99,7 +117,11 @@ def _ratios(laps: Laps, at: At, *, on_cpu: bool) -> list[Ratio]:
         (FULL_COLD, COLD): ">= 1",
         (TEXT, FULL_MEMORY): None,
         (TEXT, ALONE): None,
+        (TEXT, PACKED): in_memory if far else None,
+        (TEXT_PACKED, PACKED): in_memory if far else None,
+        (TEXT_PACKED, ALONE_PACKED): None,
     }
+    aims = {names: aim for names, aim in aims.items() if laps.keys() >= set(names)}
     return [versus(laps, over, under, at=at, target=aim) for (over, under), aim in aims.items()]
 
 

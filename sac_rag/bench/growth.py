@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,9 +19,11 @@ from sac_rag.bench.results import Row, Section, row
 from sac_rag.bench.settings import Settings
 from sac_rag.bench.shapes import Subject
 from sac_rag.engine.requests import Document
+from sac_rag.generation.packed import PackedWeights
 from sac_rag.store import open_store
 
 FIRST_TOKEN, ENTRIES, BATCH = "first token", "entries", "batch"
+BATCH_PACKED = "batch, packed weights"
 FLAT_NOTE = "of a store of N entries: time grows with the {:.2f}th power of N (0 is flat)"
 
 
@@ -119,11 +122,15 @@ def _key(index: int) -> str:
 
 
 def _batches(subject: Subject, settings: Settings) -> tuple[list[Row], list[str]]:
-    """Answer ever more requests together, each about the shortest context, anchors in memory."""
+    """Answer ever more requests together, each about the shortest context, anchors in memory.
+
+    With ``packed`` the same once more with packed weights.
+    """
     rows: list[Row] = []
     context = min(settings.contexts)
     if not subject.fits(context + settings.question_tokens + settings.new_tokens + 1):
         return rows, [f"batches: a context of {context:,} tokens exceeds the window"]
+    packed = PackedWeights(subject.backbone) if settings.packed else None
     with set_up(subject, settings, context) as scene:
         request, engine = scene.request(scene.memory), scene.memory
         for number in settings.batches:
@@ -133,8 +140,12 @@ def _batches(subject: Subject, settings: Settings) -> tuple[list[Row], list[str]
                     [request] * number, batch_size=number, max_new_tokens=settings.new_tokens
                 )
 
-            laps = race({BATCH: Contender(run=answer)}, settings.pace, sync=subject.sync)[BATCH]
+            contenders = {BATCH: Contender(run=answer)}
+            if packed:
+                within = partial(packed.within, subject.backbone, answer)
+                contenders[BATCH_PACKED] = Contender(run=within)
             at = {"batch": number, "context": scene.num_tokens}
-            rate = number * settings.new_tokens / wall(laps).median
-            rows.append(row(BATCH, laps, at=at, figures={"tokens_per_s": rate}))
+            for name, laps in race(contenders, settings.pace, sync=subject.sync).items():
+                rate = number * settings.new_tokens / wall(laps).median
+                rows.append(row(name, laps, at=at, figures={"tokens_per_s": rate}))
     return rows, []

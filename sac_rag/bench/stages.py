@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from sac_rag.anchor_cache import join
+from sac_rag.anchor_cache import Joined
 from sac_rag.bench.clock import Contender
 from sac_rag.bench.contexts import Scene
 from sac_rag.bench.plain import Kept, PlainModel
 from sac_rag.generation import Prompt, lay_out
 
-LOAD, RELOCATE, ASSEMBLE, PREFILL = (
-    "part: load",
-    "part: relocate and join",
-    "part: assemble",
-    "part: prompt prefill",
-)
+LOAD, ASSEMBLE, PREFILL = "part: load", "part: move and lay out", "part: prompt prefill"
 
 
 def stage_contenders(scene: Scene) -> dict[str, Contender]:
@@ -28,7 +23,7 @@ def stage_contenders(scene: Scene) -> dict[str, Contender]:
     keys = scene.keys()
     caches = scene.load(keys)
     backbone, tokens = scene.subject.backbone, scene.subject.loaded.tokens
-    joined = join(caches, inv_freq=engine.inv_freq)
+    joined = Joined(tuple(caches), engine.inv_freq)
     prompt = Prompt(token_ids=scene.question_ids, anchors=joined)
 
     def assemble() -> object:
@@ -51,7 +46,6 @@ def stage_contenders(scene: Scene) -> dict[str, Contender]:
 
     return {
         LOAD: Contender(run=lambda: scene.load(keys)),
-        RELOCATE: Contender(run=lambda: join(caches, inv_freq=engine.inv_freq)),
         ASSEMBLE: Contender(run=assemble),
         PREFILL: Contender(run=prefill, before=cut_back),
     }

@@ -101,6 +101,10 @@ def bench(
         bool | None,
         typer.Option("--compiled", help="Measure the encoder compiled as well (minutes)."),
     ] = None,
+    packed: Annotated[
+        bool | None,
+        typer.Option("--packed", help="Measure a CPU's decoder with packed weights as well."),
+    ] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Rounds of each race.")] = None,
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Begin no new round of a race after so long.")
@@ -144,6 +148,7 @@ def bench(
             "questions": questions,
             "cartridge_steps": cartridge_steps,
             "compiled": compiled,
+            "packed": packed,
             "seed": seed,
         },
         pace={"repeats": repeats, "seconds": seconds},

@@ -1,31 +1,18 @@
-"""Documents' anchors laid behind each other, once for all prompts that want the same ones."""
+"""Documents' anchors behind each other: one value for all prompts that want the same ones."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
 from sac_rag.adapter import behind_sink
-from sac_rag.anchor_cache import AnchorCache, join
+from sac_rag.anchor_cache import AnchorCache, Joined
 from sac_rag.engine.compressor import Compressed
 
 MOST = 8
 """Joined contexts that are kept at a time."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Joined:
-    """The documents of a prompt."""
-
-    documents: AnchorCache
-    """Joined and in place."""
-    laid: AnchorCache
-    """What the decoder reads: the sink, if there is one, and the documents."""
-    parts: tuple[AnchorCache, ...]
-    """What they were joined of."""
 
 
 class Joins:
@@ -43,14 +30,12 @@ class Joins:
 
     def of(self, made: Sequence[Compressed]) -> Joined:
         """Give documents as they stand behind each other: the same object for the same ones."""
-        # A cache without a key is known by its id, which stays its own while `parts` holds it.
+        # A cache without a key is known by its id, which stays its own while `caches` holds it.
         names = tuple(one.key or id(one.cache) for one in made)
         found = self._made.get(names)
         if found is None:
-            parts = tuple(one.cache for one in made)
-            documents = join(parts, inv_freq=self._inv_freq)
-            laid = behind_sink(self._sink(), documents)
-            found = Joined(documents=documents, laid=laid, parts=parts)
+            documents = [one.cache for one in made]
+            found = Joined(behind_sink(self._sink(), documents), self._inv_freq)
             self._made[names] = found
             if len(self._made) > MOST:
                 self._made.popitem(last=False)

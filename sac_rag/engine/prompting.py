@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sac_rag.adapter import read_sink
@@ -97,17 +97,15 @@ class PromptBuilder:
         self, request: Request, mine: list[Compressed], params: GenerationParams, joins: Joins
     ) -> Built:
         token_ids = self._text_ids(request, has_anchors=bool(mine))
-        joined = joins.of(mine) if mine else None
-        anchors = joined and joined.documents
         learned = mine and self._adapter.config.task_token
         prompt = Prompt(
             token_ids=token_ids,
-            anchors=anchors,
+            anchors=joins.of(mine) if mine else None,
             task_embedding=self._adapter.method.task_embedding() if learned else None,
         )
         self._check_window(prompt, params)
-        num_anchors = 0 if anchors is None else len(anchors)
-        source_tokens = 0 if anchors is None else anchors.num_tokens
+        num_anchors = sum(len(one.cache) for one in mine)
+        source_tokens = sum(one.cache.num_tokens for one in mine)
         encoded = sum(len(one.cache) for one in mine if one.encoded)
         counts = {
             "prompt_tokens": len(token_ids),
@@ -119,8 +117,6 @@ class PromptBuilder:
             "encode_s": sum(one.encode_s for one in mine),
             "load_s": sum(one.load_s for one in mine),
         }
-        if joined is not None:
-            prompt = replace(prompt, anchors=joined.laid)
         return Built(prompt=prompt, counts=counts)
 
     def _text_ids(self, request: Request, *, has_anchors: bool) -> list[int]:

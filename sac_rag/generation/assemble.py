@@ -15,20 +15,19 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from sac_rag.anchor_cache import AnchorCache
 from sac_rag.backbone import Backbone
-from sac_rag.generation.cache import StandingCache, stack_anchors
+from sac_rag.generation.cache import Anchors, StandingCache, stack_anchors
 from sac_rag.layout import prompt_positions, task_position
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """One row: the joined anchors, if any, and the plain tokens behind them."""
+    """One row: the documents' anchors, if any, and the plain tokens behind them."""
 
     token_ids: Sequence[int]
     """Plain text behind the anchors; at least one token."""
-    anchors: AnchorCache | None = None
-    """Documents, joined and in place."""
+    anchors: Anchors | None = None
+    """Documents."""
     task_embedding: Tensor | None = None
     """[LM] or [AE], (D,), between anchors and text; None where the adapter has none."""
     task_at: int | None = None
@@ -119,7 +118,7 @@ def lay_out(
     )
 
 
-def _anchor_mask(anchors: Sequence[AnchorCache | None]) -> Tensor:
+def _anchor_mask(anchors: Sequence[Anchors | None]) -> Tensor:
     counts = [0 if row is None else len(row) for row in anchors]
     width = max(counts)
     return (torch.arange(width) >= width - torch.tensor(counts)[:, None]).to(torch.int64)

@@ -15,8 +15,11 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from sac_rag.anchor_cache import AnchorCache
+from sac_rag.anchor_cache import AnchorCache, Joined
 from sac_rag.backbone import Backbone
+
+Anchors = AnchorCache | Joined
+"""Documents, in place or to be moved there as they are written; nobody asks which."""
 
 
 class RoomyLayer(DynamicLayer):
@@ -72,12 +75,12 @@ class StandingCache:
     """Anchors laid out once, for prompts that come one after another.
 
     Args:
-        anchors: Documents, joined and in place.
+        anchors: Documents.
         backbone: The decoder.
         room: Tokens that prompt and answer may take before anything has to move.
     """
 
-    def __init__(self, anchors: AnchorCache, *, backbone: Backbone, room: int = 512) -> None:
+    def __init__(self, anchors: Anchors, *, backbone: Backbone, room: int = 512) -> None:
         self.anchors = anchors
         self.cache = stack_anchors([anchors], backbone=backbone, room=room)
 
@@ -88,12 +91,12 @@ class StandingCache:
 
 
 def stack_anchors(
-    anchors: Sequence[AnchorCache | None], *, backbone: Backbone, room: int
+    anchors: Sequence[Anchors | None], *, backbone: Backbone, room: int
 ) -> DynamicCache:
-    """Put the rows' anchors side by side, padded on the left, each copied once to its place.
+    """Put the rows' anchors side by side, padded on the left, each written once to its place.
 
     Args:
-        anchors: One per row; None for a row without.
+        anchors: One per row; None for a row without. What several rows share is moved once.
         backbone: Whose cache it is.
         room: Tokens that can come without a move. 0 gives a cache that copies when it grows, and
             lets gradients through.
@@ -106,12 +109,19 @@ def stack_anchors(
     where = {"device": backbone.device, "dtype": backbone.dtype}
     shape = (len(anchors), config.num_key_value_heads, width + room, backbone.head_dim)
     keys, values = (torch.empty((backbone.num_layers, *shape), **where) for _ in range(2))
+    first: dict[int, int] = {}
     for index, row in enumerate(anchors):
         begin = width - (0 if row is None else len(row))
-        for block, kind in ((keys, "keys"), (values, "values")):
+        for block in (keys, values):
             block[:, index, :, :begin] = 0  # masked, yet no garbage: 0 * NaN is NaN
-            if row is not None:
-                block[:, index, :, begin:width] = getattr(row, kind)
+        if row is None:
+            continue
+        before = first.setdefault(id(row), index)
+        if before < index:
+            for block in (keys, values):
+                block[:, index, :, begin:width] = block[:, before, :, begin:width]
+        else:
+            row.write(keys[:, index, :, begin:width], values[:, index, :, begin:width])
     pairs = zip(keys, values, strict=True)
     if room:
         cache.layers[:] = [RoomyLayer(*pair, filled=width) for pair in pairs]

@@ -51,6 +51,9 @@ def _grouped(
     if attention_mask is None:
         attend = ALL_ATTENTION_FUNCTIONS["sdpa"]
         return attend(module, query, key, value, None, dropout=dropout, scaling=scaling, **kwargs)
+    shape = query.shape
+    if query.shape[2] == 1:  # one token: its query heads are rows of their group's product
+        query = query.reshape(key.shape[0], key.shape[1], -1, key.shape[3])
     attended = scaled_dot_product_attention(
         query,
         key,
@@ -60,4 +63,5 @@ def _grouped(
         scale=scaling,
         enable_gqa=query.shape[1] != key.shape[1],
     )
+    attended = attended.reshape(shape)
     return attended.transpose(1, 2).contiguous(), None

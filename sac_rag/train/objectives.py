@@ -88,10 +88,8 @@ def compress_samples(
         )
     )
     inv_freq = method.backbone.inv_freq
-    joined = [
-        join([cat([next(made) for _ in part]) for part in row], inv_freq=inv_freq) for row in chunks
-    ]
-    return [behind_sink(sink, documents) for documents in joined]
+    documents = [[cat([next(made) for _ in part]) for part in row] for row in chunks]
+    return [join(behind_sink(sink, row), inv_freq=inv_freq) for row in documents]
 
 
 def predict(

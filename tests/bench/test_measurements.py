@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -57,7 +58,7 @@ def test_what_is_compared_is_there(sections):
     assert {"anchors, memory", "anchors, disk, cold", "full text", "full KV, memory"} <= (
         contenders(sections["first-token"])
     )
-    assert {"part: load", "part: relocate and join", "part: prompt prefill"} <= (
+    assert {"part: load", "part: move and lay out", "part: prompt prefill"} <= (
         contenders(sections["first-token"])
     )
     assert contenders(sections["decoding"]) == {
@@ -67,6 +68,17 @@ def test_what_is_compared_is_there(sections):
         "rows behind full KV",
     }
     assert {"first token", "look", "get", "put", "batch"} == contenders(sections["growth"])
+
+
+def test_packed_weights_are_raced_if_asked(subject, small):
+    asked = replace(small, contexts=(60,), packed=True)
+    first, growth = (MEASUREMENTS[name](subject, asked) for name in ("first-token", "growth"))
+    assert {f"{name}, packed weights" for name in ("anchors, memory", "full text")} <= (
+        contenders(first)
+    )
+    assert "full text / anchors, memory, packed weights" in {one.name for one in first.ratios}
+    assert {"batch", "batch, packed weights"} <= contenders(growth)
+    assert subject.backbone.while_decoding is nullcontext
 
 
 def test_the_encoder_is_raced_compiled_if_asked(subject, small, monkeypatch):

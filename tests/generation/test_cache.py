@@ -8,6 +8,8 @@ import pytest
 import torch
 from transformers import DynamicCache
 
+from sac_rag.anchor_cache import Joined, join
+from sac_rag.chunking import Chunk
 from sac_rag.errors import GenerationCancelledError
 from sac_rag.generation import GenerationParams, complete
 from sac_rag.generation.cache import RoomyLayer, StandingCache, stack_anchors
@@ -44,6 +46,22 @@ def test_room_stacks_the_same_anchors(method, prompts):  # noqa: F811
     for one, other in zip(roomy.layers, plain.layers, strict=True):
         assert torch.equal(one.keys, other.keys)
         assert torch.equal(one.values, other.values)
+
+
+@torch.no_grad()
+def test_documents_moved_into_the_cache_equal_documents_joined_before(method):  # noqa: F811
+    torch.manual_seed(0)
+    caches = [method.compress_chunk(Chunk(token_ids=torch.arange(3, 3 + n))) for n in (70, 9, 40)]
+    inv_freq = method.backbone.inv_freq
+    moved, joined = Joined(tuple(caches), inv_freq), join(caches, inv_freq=inv_freq)
+    assert (len(moved), moved.span) == (len(joined), joined.span)
+    rows = [moved, None, caches[0], moved]
+    before = [joined, None, caches[0], joined]
+    for room in (0, 7):
+        one, other = (stack_anchors(r, backbone=method.backbone, room=room) for r in (rows, before))
+        for mine, wanted in zip(one.layers, other.layers, strict=True):
+            assert torch.equal(mine.keys, wanted.keys)
+            assert torch.equal(mine.values, wanted.values)
 
 
 def asked(method, prompt, standing, **settings):  # noqa: F811

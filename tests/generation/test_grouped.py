@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -28,6 +30,15 @@ def test_grouped_attention_equals_the_librarys(method, prompts):  # noqa: F811
         found = states(method, prompts)
     present = lay_out(prompts, backbone=method.backbone, pad_id=0).positions_BP > 0
     torch.testing.assert_close(found[present], wanted[present], atol=1e-6, rtol=1e-5)
+
+
+def test_single_tokens_attend_in_groups_as_the_librarys(method, prompts):  # noqa: F811
+    single = [replace(one, token_ids=one.token_ids[:1], task_embedding=None) for one in prompts]
+    wanted = states(method, single)
+    assert wanted.shape[1] == 1
+    with grouped_attention(method.backbone):
+        found = states(method, single)
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
 
 
 def test_the_model_has_its_own_attention_back_whatever_happens(method):  # noqa: F811
