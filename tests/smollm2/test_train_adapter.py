@@ -7,6 +7,7 @@ import itertools
 import json
 from collections import Counter
 
+import kept_bytes
 import pytest
 import reads
 import torch
@@ -140,3 +141,18 @@ def test_whether_anchors_are_read_is_told_at_every_ratio_of_the_ladder(base, dat
         assert one["nats_a_token"] > 0
     # another text's anchors are other anchors
     assert found["1x, its text"]["nats_a_token"] != found["1x, another text"]["nats_a_token"]
+
+
+def test_codecs_are_compared_on_question_files(base, data, tmp_path, capsys):
+    adapter = train_sac.new_adapter(base, rank=train_adapter.RANK)
+    adapter.save_pretrained(tmp_path / "sac-5x")
+    words = ["--base", str(base), "--adapter", str(tmp_path / "sac-5x"), "--data", str(data)]
+    out = tmp_path / "bytes.json"
+    words += ["--questions", "6", "--bits", "2", "--out", str(out)]
+    kept_bytes.main(kept_bytes.arguments().parse_args(words))
+    points = json.loads(out.read_text())
+    assert [one["codec"] for one in points] == ["exact", "int8", "int4", "pca 2"]
+    assert {one["asked"] for one in points} == {6}
+    sizes = [one["payload_bytes"] for one in points]
+    assert sizes == sorted(sizes, reverse=True)
+    assert "| int4 |" in capsys.readouterr().out

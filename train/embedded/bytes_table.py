@@ -53,10 +53,11 @@ def markdown(points: Sequence[CurvePoint]) -> str:
     ]
     whole = points[0].scores["squad_f1"]
     for point in points:
+        kept = f"{point.scores['squad_f1'] / whole:.1%}" if whole else "-"
         right, f1 = round(point.scores["paper_em"] * point.asked), point.scores["squad_f1"]
         lines.append(
             f"| {point.codec} | {point.bytes_per_token:.1f} | 1/{point.times_smaller:.1f} "
-            f"| {right} / {point.asked} | {f1:.3f}, {f1 / whole:.1%} |"
+            f"| {right} / {point.asked} | {f1:.3f}, {kept} |"
         )
     return "\n".join(lines)
 

@@ -18,6 +18,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from glob import glob
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -143,10 +144,10 @@ def _without_first(cache: AnchorCache) -> AnchorCache:
 
 
 def questions(args: argparse.Namespace, engine: SACEngine) -> list[Asked]:
-    """Draw questions about one text each, of all files alike, with the most others beside it."""
+    """Draw questions about one text each, of every file alike, with the most others beside it."""
     draw, asked = random.Random(args.seed), []
     tokens, prompt = engine.tokens, engine.adapter.config.prompt
-    for source in args.data:
+    for source in chain.from_iterable(sorted(glob(one)) or [one] for one in args.data):
         records = [one for one in read_qa(source) if len(one.documents) == 1]
         texts = [Passage(text=one) for one in {each.documents[0].text: None for each in records}]
         draw.shuffle(records)
