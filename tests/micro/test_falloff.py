@@ -90,3 +90,10 @@ def test_the_whole_script(data, tmp_path):
     assert {"first, 1 others", "last, 2 others", "in full: middle, 2 others"} <= set(found)
     assert all(one["nats_a_token"] > 0 for one in found.values())
     assert len({one["questions"] for one in found.values()}) == 1
+
+
+def test_what_does_not_fit_is_said(data):
+    pattern = str(data / "qa" / "*.dev.jsonl.xz")
+    words = ["--model", "embedded", "--data", pattern, "--others", "9", "--questions", "3"]
+    with pytest.raises(SystemExit, match="give fewer --others"):
+        falloff.main(falloff.arguments().parse_args(words))

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from placing import PLACES, among, put_gold
+from placing import PLACES, Lengths, among, put_gold
 
 from sac_rag.adapter import behind_sink, read_sink
 from sac_rag.anchor_cache import AnchorCache, cat, join
@@ -146,20 +146,32 @@ def _without_first(cache: AnchorCache) -> AnchorCache:
 def questions(args: argparse.Namespace, engine: SACEngine) -> list[Asked]:
     """Draw questions about one text each, of every file alike, with the most others beside it."""
     draw, asked = random.Random(args.seed), []
-    tokens, prompt = engine.tokens, engine.adapter.config.prompt
+    tokens, config = engine.tokens, engine.adapter.config
+    prompt, window = config.prompt, engine.adapter.backbone.window
+    lengths = Lengths(tokens=tokens, prompt=prompt, chunk_size=config.compress.chunk_size)
     for source in chain.from_iterable(sorted(glob(one)) or [one] for one in args.data):
         records = [one for one in read_qa(source) if len(one.documents) == 1]
         texts = [Passage(text=one) for one in {each.documents[0].text: None for each in records}]
         draw.shuffle(records)
         texts = draw.sample(texts, k=min(POOL, len(texts)))
         with_others = (among(one, texts, count=max(args.others), seed=args.seed) for one in records)
-        for record in islice(filter(None, with_others), args.questions):
+        fitting = (
+            one
+            for one in with_others
+            if one and lengths.needed(one, max_new_tokens=LONGEST) <= window
+        )
+        for record in islice(fitting, args.questions):
             ids = tokens.encode(prompt.question(record.question))
             answer = [*tokens.encode(record.answers[0]), tokens.eos_ids[0]]
             if len(ids) + len(answer) <= LONGEST:
                 asked.append(
                     Asked(record=record, sample=Sample(documents=(), prompt=ids, target=answer))
                 )
+    if not asked:
+        raise SystemExit(
+            f"no question of at most {LONGEST} tokens has {max(args.others)} other texts beside it "
+            f"that fit the model's {window:,} positions; give fewer --others, or other --data"
+        )
     return asked
 
 
