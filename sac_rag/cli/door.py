@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import typer
@@ -59,10 +60,20 @@ class Door(TyperGroup):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 code = 1
             except Exception as error:
-                code = _tell(error, as_json="--json" in words, debug=debug)
+                code = _tell(error, as_json=self._speaks_json(words), debug=debug)
         if code == INTERRUPTED:
             err().print("stopped")
         sys.exit(code if isinstance(code, int) else 0)
+
+    def _speaks_json(self, words: Sequence[str]) -> bool:
+        """Say whether stdout is JSON: ``--json`` as a flag, or with ``-`` where it names a file."""
+        command = next((self.commands[word] for word in words if word in self.commands), None)
+        takes_file = command is not None and any(
+            "--json" in one.opts and not getattr(one, "is_flag", False) for one in command.params
+        )
+        if not takes_file:
+            return "--json" in words
+        return "--json=-" in words or ("--json", "-") in pairwise(words)
 
 
 def _tell(error: Exception, *, as_json: bool, debug: bool) -> int:

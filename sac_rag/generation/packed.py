@@ -48,12 +48,13 @@ class PackedWeights:
                 f"{backbone.device}, oneDNN is "
                 f"{'there' if torch.backends.mkldnn.is_available() else 'missing'}: decode without"
             )
-        # of a LoRA the map that it stands on; its own small ones are off while decoding
-        self._maps: list[tuple[Any, Callable[[Tensor], Tensor]]] = [
-            (module, _packed(module))
-            for name, module in backbone.causal_lm.named_modules()
-            if isinstance(module, nn.Linear) and ".lora_" not in name
-        ]
+        with backbone.decoding():  # the frozen weights, also where a LoRA is merged for a while
+            # of a LoRA the map that it stands on; its own small ones are off while decoding
+            self._maps: list[tuple[Any, Callable[[Tensor], Tensor]]] = [
+                (module, _packed(module))
+                for name, module in backbone.causal_lm.named_modules()
+                if isinstance(module, nn.Linear) and ".lora_" not in name
+            ]
 
     def within(self, backbone: Backbone, run: Callable[[], Any]) -> Any:
         """Run something with the weights packed whenever the backbone decodes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -133,3 +134,17 @@ def test_a_reader_that_has_enough_sees_no_traceback(tmp_path):
     running.stdout.close()
     assert running.stderr.read() == b""
     assert running.wait(120) == 1
+
+
+@pytest.mark.parametrize("words", [("--json", "report.json"), ("--json=report.json",)])
+def test_an_error_is_a_line_where_json_goes_to_a_file(sac_rag, tmp_path, words):
+    result = sac_rag("eval", "--data", tmp_path / "none.jsonl", *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize("words", [("--json", "-"), ("--json=-",)])
+def test_an_error_is_json_where_json_goes_to_stdout(sac_rag, tmp_path, words):
+    result = sac_rag("eval", "--data", tmp_path / "none.jsonl", *words)
+    assert (result.exit_code, result.stderr) == (2, "")
+    assert json.loads(result.stdout)["message"]

@@ -96,6 +96,19 @@ def test_the_maps_are_as_they_were_whatever_happens(method, packed):
     assert not any("forward" in one.__dict__ for one in linears(method))
 
 
+def test_the_frozen_weights_are_packed_while_a_lora_is_merged(method, prompts):  # noqa: F811
+    backbone = method.backbone
+    for name, weight in backbone.model.named_parameters():
+        if ".lora_B." in name:
+            torch.nn.init.normal_(weight, std=0.3)
+    wanted = states(method, prompts)
+    with backbone.merged():
+        backbone.while_decoding = PackedWeights(backbone)
+    found = states(method, prompts)
+    backbone.while_decoding = nullcontext
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+
+
 def test_gradients_flow_through_the_plain_weights(method, packed):
     hidden = torch.randn(4, method.backbone.model_dim, requires_grad=True)
     linear = method.backbone.decoder.layers[0].mlp.up_proj
