@@ -21,6 +21,7 @@ from sac_rag.layer_calls import LayerCall, call
 from sac_rag.layer_steps import causal_mask, forward, read_anchors
 from sac_rag.layout import SINK_POSITION
 from sac_rag.lora import MergedLora, lora_off
+from sac_rag.output_head import reading_dense
 from sac_rag.rope import STATIC_ROPE_TYPES
 
 MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
@@ -117,7 +118,8 @@ class Backbone:
                 frozen = self._merged.outside()
             else:
                 frozen = lora_off(self.model) if _is_peft(self.model) else nullcontext()
-            with frozen, self.while_decoding():
+            head = self.causal_lm.get_output_embeddings()
+            with frozen, reading_dense(head), self.while_decoding():
                 yield
 
     @contextmanager

@@ -23,6 +23,7 @@ FLOORS = [
         "weights",
         "lora",
         "layer_calls",
+        "output_head",
         "attention",
     },
     {"chunking", "anchor_cache", "ladder", "layer_steps"},

@@ -20,6 +20,7 @@ from sac_rag.chunking import Chunk, split_chunks
 from sac_rag.data import autoencoding_target
 from sac_rag.generation import Prompt, lay_out
 from sac_rag.methods import Method
+from sac_rag.output_head import dense
 from sac_rag.train.passes import Passes, in_passes, together
 from sac_rag.train.samples import Sample
 
@@ -146,7 +147,7 @@ def target_logits(method: Method, prompts: Sequence[Prompt], *, width: int) -> T
     # rows are padded on the left, so every target is predicted by the last states of its row
     head = backbone.causal_lm.get_output_embeddings()
     assert head is not None  # every causal LM has one
-    return head(hidden_BPD[:, -width:])
+    return head(dense(hidden_BPD[:, -width:]))
 
 
 def target_mask(samples: Sequence[Sample], *, width: int) -> Tensor:
