@@ -139,7 +139,8 @@ def cat(caches: Sequence[AnchorCache]) -> AnchorCache:
 class Joined:
     """Texts one behind another, each moved once to where the one before it ends.
 
-    Nothing is computed until they are written, straight to where the decoder reads them.
+    Nothing is computed until they are written, straight to where the decoder reads them. Gradients
+    pass through ``join``, not here.
 
     Args:
         caches: One per text, each as it was compressed: standing alone, from position 1.

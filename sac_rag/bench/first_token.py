@@ -117,7 +117,7 @@ def _ratios(laps: Laps, at: At, *, on_cpu: bool) -> list[Ratio]:
         (FULL_COLD, COLD): ">= 1",
         (TEXT, FULL_MEMORY): None,
         (TEXT, ALONE): None,
-        (TEXT, PACKED): in_memory if far else None,
+        (TEXT, PACKED): None,
         (TEXT_PACKED, PACKED): in_memory if far else None,
         (TEXT_PACKED, ALONE_PACKED): None,
     }

@@ -158,6 +158,11 @@ def bench(
         raise ConfigError("--study is for cartridges, and none is trained: give --cartridge-steps")
     comparison = _comparison(data, rival, study)
     subject = _open(shape, adapter, ratio, layers, device, dtype, seed)
+    if packed and not subject.on_cpu:
+        raise ConfigError(
+            f"--packed is for a decoder on a CPU, this one is on {subject.backbone.device}; "
+            "leave it out, or give --device cpu"
+        )
     chosen = names or list(MEASUREMENTS)
     with progress(what="bench", total=len(chosen)) as bar:
 

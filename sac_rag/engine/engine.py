@@ -182,8 +182,8 @@ class SACEngine(Facts, DocumentCalls, PlanCalls, ContextCalls, AsyncCalls):
     ) -> list[Answer]:
         """Answer requests in batches, in order; their anchors and lengths may differ.
 
-        Documents that several requests name in the same order are joined once. For many questions
-        one after another see ``context``.
+        Documents that several requests name in the same order are moved once a batch. For many
+        questions one after another see ``context``.
 
         Args:
             requests: See ``Request`` and ``request``.

@@ -1,8 +1,9 @@
 """Attention on a CPU whose query heads share keys where they lie.
 
-With a mask, transformers' ``sdpa`` copies keys and values once per query head before it attends:
+With a mask, transformers' ``sdpa`` may copy keys and values once per query head before it attends:
 on a GPU that is the faster road, on a CPU the copy takes longer than the attention. A prompt behind
-anchors always has a mask.
+anchors always has a mask. A single token sees all there is, and its query heads are so many rows
+that read the same keys.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ def _grouped(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    if attention_mask is None:
+    shape = query.shape
+    if shape[2] == 1:  # one token: its query heads are rows of their group's product
+        query = query.reshape(key.shape[0], key.shape[1], -1, key.shape[3])
+    elif attention_mask is None:
         attend = ALL_ATTENTION_FUNCTIONS["sdpa"]
         return attend(module, query, key, value, None, dropout=dropout, scaling=scaling, **kwargs)
-    shape = query.shape
-    if query.shape[2] == 1:  # one token: its query heads are rows of their group's product
-        query = query.reshape(key.shape[0], key.shape[1], -1, key.shape[3])
     attended = scaled_dot_product_attention(
         query,
         key,

@@ -8,8 +8,9 @@ giving a backbone this object::
 
     backbone.while_decoding = PackedWeights(backbone)
 
-Sums are taken in another order: logits differ by rounding. Anchors do not change: encoding reads
-the weights as they are.
+Sums are taken in another order: logits differ by rounding. SAC's encoder reads the weights as they
+are; what is encoded or scored by the frozen decoder itself (ICAE's anchors, ``scorer=surprisal``)
+differs by as much, so fill a store with one setting.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ class PackedWeights:
         backbone: On a CPU. Weights that are changed later want another object.
 
     Raises:
-        UnsupportedModelError: If it is not on a CPU, or this torch was built without oneDNN.
+        UnsupportedModelError: If it is not on a CPU, this torch was built without oneDNN, or that
+            knows no layout for weights of this precision on this processor.
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -57,13 +59,14 @@ class PackedWeights:
             ]
 
     def within(self, backbone: Backbone, run: Callable[[], Any]) -> Any:
-        """Run something with the weights packed whenever the backbone decodes."""
-        before = backbone.while_decoding
-        backbone.while_decoding = self
-        try:
-            return run()
-        finally:
-            backbone.while_decoding = before
+        """Run something with the weights packed whenever the backbone decodes; nobody else does."""
+        with backbone.lock:
+            before = backbone.while_decoding
+            backbone.while_decoding = self
+            try:
+                return run()
+            finally:
+                backbone.while_decoding = before
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -84,7 +87,13 @@ class PackedWeights:
 def _packed(module: nn.Linear) -> Callable[[Tensor], Tensor]:
     operations: Any = torch.ops.mkldnn
     plain, bias = module.weight, module.bias
-    packed = operations._reorder_linear_weight(plain.detach(), TYPICAL_ROWS)
+    try:
+        packed = operations._reorder_linear_weight(plain.detach(), TYPICAL_ROWS)
+    except RuntimeError as error:
+        raise UnsupportedModelError(
+            f"oneDNN packs no weights of {plain.dtype} on this processor ({error}); decode "
+            "without, or load the model in float32"
+        ) from error
 
     def forward(x: Tensor) -> Tensor:
         rows = x.numel() // x.shape[-1]

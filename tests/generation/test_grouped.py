@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from sac_rag.generation import lay_out
+from sac_rag.generation import grouped, lay_out
 from sac_rag.generation.grouped import grouped_attention
 from tests.generation.test_complete import method, prompts  # noqa: F401
 
@@ -32,13 +32,25 @@ def test_grouped_attention_equals_the_librarys(method, prompts):  # noqa: F811
     torch.testing.assert_close(found[present], wanted[present], atol=1e-6, rtol=1e-5)
 
 
-def test_single_tokens_attend_in_groups_as_the_librarys(method, prompts):  # noqa: F811
+def test_single_tokens_attend_in_groups_as_the_librarys(method, prompts, monkeypatch):  # noqa: F811
     single = [replace(one, token_ids=one.token_ids[:1], task_embedding=None) for one in prompts]
-    wanted = states(method, single)
-    assert wanted.shape[1] == 1
-    with grouped_attention(method.backbone):
-        found = states(method, single)
-    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
+    attend, seen = grouped.scaled_dot_product_attention, []
+
+    def watched(query, *rest, **more):
+        seen.append(query.shape[2])
+        return attend(query, *rest, **more)
+
+    monkeypatch.setattr(grouped, "scaled_dot_product_attention", watched)
+    config, layers = method.backbone.config, method.backbone.num_layers
+    shared = config.num_attention_heads // config.num_key_value_heads
+    # alone, a row has no padding, and transformers gives no mask
+    for count, rows in enumerate([single, *([one] for one in single)], start=1):
+        wanted = states(method, rows)
+        assert wanted.shape[1] == 1
+        with grouped_attention(method.backbone):
+            found = states(method, rows)
+        torch.testing.assert_close(found, wanted, atol=1e-6, rtol=1e-5)
+        assert seen == [shared] * layers * count
 
 
 def test_the_model_has_its_own_attention_back_whatever_happens(method):  # noqa: F811

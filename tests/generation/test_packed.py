@@ -118,6 +118,12 @@ def test_gradients_flow_through_the_plain_weights(method, packed):
     torch.testing.assert_close(hidden.grad, linear.weight.sum(0).expand_as(hidden))
 
 
+def test_a_precision_that_cannot_be_packed_is_refused():
+    method = tiny_adapter(tiny_model(dtype=torch.float64)).method
+    with pytest.raises(UnsupportedModelError, match=r"float64.*decode without"):
+        PackedWeights(method.backbone)
+
+
 def test_another_device_is_refused():
     elsewhere = SimpleNamespace(device=torch.device("cuda", 0))
     with pytest.raises(UnsupportedModelError, match=r"for a CPU.*the model is on cuda:0"):
