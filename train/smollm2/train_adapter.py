@@ -7,7 +7,7 @@
 The decoder stays frozen. This is the second stage of the paper alone (questions, no continuation),
 with the loop and the fast layers of ``train/embedded``: with AMX they compute bfloat16, and several
 questions share the encoding of their text. It begins with an anchor at every token (``LADDER``). It
-goes on from ``--work``; SIGTERM stops it after a step. What 80 minutes gave is in ``README.md``.
+goes on from ``--work``; SIGTERM stops it after a step. What 160 minutes gave is in ``README.md``.
 """
 
 from __future__ import annotations
