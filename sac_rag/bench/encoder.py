@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor
 
-from sac_rag.backbone import Backbone
 from sac_rag.bench.clock import Contender, Lap, Laps, Work, exponent, race, wall, work
 from sac_rag.bench.limits import encode_operations, matrix_rate, prefill_operations
 from sac_rag.bench.plain import PlainModel
@@ -17,7 +16,7 @@ from sac_rag.bench.results import Ratio, Row, Section, row, versus
 from sac_rag.bench.settings import Settings
 from sac_rag.bench.shapes import Subject
 from sac_rag.compiled import CompiledEncoder
-from sac_rag.encoder import EncoderPass, run_encoder
+from sac_rag.encoder import run_encoder
 from sac_rag.engine.requests import Document
 
 OURS, RELEASED, PLAIN = "ours", "released procedure", "plain prefill"
@@ -125,9 +124,9 @@ def _race(subject: Subject, settings: Settings, context: int) -> tuple[Laps, lis
         contenders = {OURS: Contender(run=ours, before=forget)}
         if settings.compiled:
             forget()
-            rows, tokens = _widest_pass(adapter.backbone, ours)
+            rows, tokens = _widest_pass(subject, ours)
             encoder = CompiledEncoder(rows=rows, tokens=tokens, **COMPILE)
-            compiled = partial(_with_encoder, adapter.backbone, encoder, ours)
+            compiled = partial(subject.running, ours, run_encoder=encoder)
             contenders[COMPILED] = Contender(run=compiled, before=forget)
         if adapter.config.method == "sac":
             contenders[RELEASED] = Contender(
@@ -139,7 +138,7 @@ def _race(subject: Subject, settings: Settings, context: int) -> tuple[Laps, lis
         return race(contenders, settings.pace, sync=subject.sync), [len(ids) for ids in seen]
 
 
-def _widest_pass(backbone: Backbone, run: Work) -> tuple[int, int]:
+def _widest_pass(subject: Subject, run: Work) -> tuple[int, int]:
     """Give rows and tokens of the largest pass through the encoder that a call makes."""
     shapes: list[tuple[int, int]] = []
 
@@ -148,18 +147,8 @@ def _widest_pass(backbone: Backbone, run: Work) -> tuple[int, int]:
         shapes.append((rows, tokens))
         return run_encoder(layers, embeds_BTD, *rest)
 
-    _with_encoder(backbone, noting, run)
+    subject.running(run, run_encoder=noting)
     return max(shapes, key=lambda shape: shape[0] * shape[1])
-
-
-def _with_encoder(backbone: Backbone, encoder: EncoderPass, run: Work) -> None:
-    """Run with another encoder pass in the plain one's place."""
-    before = backbone.run_encoder
-    backbone.run_encoder = encoder
-    try:
-        run()
-    finally:
-        backbone.run_encoder = before
 
 
 def _share(

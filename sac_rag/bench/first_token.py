@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from sac_rag.backbone import Backbone
 from sac_rag.bench.clock import Contender, Laps, exponent, race, work
 from sac_rag.bench.contexts import Scene, set_up
 from sac_rag.bench.full_kv import FullKV
@@ -50,7 +49,7 @@ def measure_first_token(subject: Subject, settings: Settings) -> Section:
             at = {"context": scene.num_tokens}
             contenders = _contenders(scene, dropped)
             if packed:
-                contenders |= _with(packed, contenders, subject.backbone)
+                contenders |= _packed(contenders, packed, subject)
             laps = race(contenders, settings.pace, sync=subject.sync)
             rows += [row(name, done, at=at, figures={}) for name, done in laps.items()]
             ratios += _ratios(laps, at, on_cpu=subject.on_cpu)
@@ -96,12 +95,12 @@ def _contenders(scene: Scene, dropped: set[bool | None]) -> dict[str, Contender]
     }
 
 
-def _with(
-    packed: PackedWeights, contenders: dict[str, Contender], backbone: Backbone
+def _packed(
+    contenders: dict[str, Contender], packed: PackedWeights, subject: Subject
 ) -> dict[str, Contender]:
     plain = {PACKED: MEMORY, TEXT_PACKED: TEXT, ALONE_PACKED: ALONE}
     return {
-        name: Contender(run=partial(packed.within, backbone, contenders[other].run))
+        name: Contender(run=partial(subject.running, contenders[other].run, while_decoding=packed))
         for name, other in plain.items()
     }
 

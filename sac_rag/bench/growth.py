@@ -142,8 +142,8 @@ def _batches(subject: Subject, settings: Settings) -> tuple[list[Row], list[str]
 
             contenders = {BATCH: Contender(run=answer)}
             if packed:
-                within = partial(packed.within, subject.backbone, answer)
-                contenders[BATCH_PACKED] = Contender(run=within)
+                run = partial(subject.running, answer, while_decoding=packed)
+                contenders[BATCH_PACKED] = Contender(run=run)
             at = {"batch": number, "context": scene.num_tokens}
             for name, laps in race(contenders, settings.pace, sync=subject.sync).items():
                 rate = number * settings.new_tokens / wall(laps).median

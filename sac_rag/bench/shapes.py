@@ -91,11 +91,7 @@ class Subject:
     @property
     def token_bytes(self) -> int:
         """Bytes of the keys and values of one token."""
-        config = self.backbone.config
-        head_dim = getattr(config, "head_dim", None)
-        head_dim = head_dim or config.hidden_size // config.num_attention_heads
-        values = 2 * self.backbone.num_layers * config.num_key_value_heads * head_dim
-        return values * self.backbone.dtype.itemsize
+        return self.backbone.token_bytes
 
     def endless(self) -> Subject:
         """Give the same model with an end token that it all but never says."""
@@ -110,6 +106,15 @@ class Subject:
     def fits(self, num_tokens: int) -> bool:
         """Say whether so many positions are within the model's window."""
         return num_tokens <= self.backbone.window
+
+    def running(self, run: Callable[[], object], **parts: object) -> None:
+        """Run with other parts of the backbone in their places, by name, and put those back."""
+        before = {name: getattr(self.backbone, name) for name in parts}
+        try:
+            vars(self.backbone).update(parts)
+            run()
+        finally:
+            vars(self.backbone).update(before)
 
     def sync(self) -> None:
         """Wait for the device."""

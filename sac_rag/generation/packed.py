@@ -44,11 +44,12 @@ class PackedWeights:
     """
 
     def __init__(self, backbone: Backbone) -> None:
-        if backbone.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        has_onednn = torch.backends.mkldnn.is_available()
+        if backbone.device.type != "cpu" or not has_onednn:
             raise UnsupportedModelError(
-                f"packed weights are for a CPU and a torch with oneDNN; the model is on "
-                f"{backbone.device}, oneDNN is "
-                f"{'there' if torch.backends.mkldnn.is_available() else 'missing'}: decode without"
+                "packed weights are for a CPU and a torch with oneDNN; the model is on "
+                f"{backbone.device}, oneDNN is {'there' if has_onednn else 'missing'}; decode "
+                "without"
             )
         with backbone.decoding():  # the frozen weights, also where a LoRA is merged for a while
             # of a LoRA the map that it stands on; its own small ones are off while decoding
@@ -57,16 +58,6 @@ class PackedWeights:
                 for name, module in backbone.causal_lm.named_modules()
                 if isinstance(module, nn.Linear) and ".lora_" not in name
             ]
-
-    def within(self, backbone: Backbone, run: Callable[[], Any]) -> Any:
-        """Run something with the weights packed whenever the backbone decodes; nobody else does."""
-        with backbone.lock:
-            before = backbone.while_decoding
-            backbone.while_decoding = self
-            try:
-                return run()
-            finally:
-                backbone.while_decoding = before
 
     @contextmanager
     def __call__(self) -> Iterator[None]:

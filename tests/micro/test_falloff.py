@@ -45,7 +45,7 @@ def asked(engine):
 
 @torch.inference_mode()
 def test_arrangements(engine, asked):
-    rows = falloff.Arrangements(engine).rows(asked, 2)
+    rows = falloff.Arrangements(engine).rows(asked.beside(2))
     counts = [engine.count_anchors(text) for text in TEXTS[:3]]
     alone, off = (rows[n].anchors for n in ("alone", "alone, the question so far off"))
     away = rows["the others alone"].anchors.span
@@ -63,7 +63,7 @@ def test_arrangements(engine, asked):
 
 
 def test_in_full_is_what_the_engine_asks(engine, asked):
-    rows = falloff.Arrangements(engine).in_full(asked, 3)
+    rows = falloff.Arrangements(engine).in_full(asked)
     said = {name: engine.tokens.decode(list(row.token_ids)) for name, row in rows.items()}
     assert [said["in full: first"].index(text) for text in TEXTS] == sorted(
         said["in full: first"].index(text) for text in TEXTS

@@ -18,7 +18,6 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from glob import glob
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from sac_rag.adapter import behind_sink, read_sink
 from sac_rag.anchor_cache import AnchorCache, cat, join
 from sac_rag.chunking import split_chunks
 from sac_rag.data import Passage, QARecord, read_qa
+from sac_rag.data.sources import open_sources
 from sac_rag.engine import SACEngine
 from sac_rag.eval import Bootstrap
 from sac_rag.generation import Prompt
@@ -55,6 +55,11 @@ class Asked:
     sample: Sample
     """Question part and answer, without documents."""
 
+    def beside(self, others: int) -> Asked:
+        """Keep so many of the other texts."""
+        documents = self.record.documents[: 1 + others]
+        return replace(self, record=replace(self.record, documents=documents))
+
 
 class Arrangements:
     """Lays a question's text and the others out, in every way that is compared.
@@ -71,15 +76,18 @@ class Arrangements:
         separator = self.adapter.config.prompt.document_separator
         self._separator = engine.tokens.encode(separator)
 
-    def rows(self, asked: Asked, others: int) -> dict[str, Prompt]:
+    def rows(self, asked: Asked) -> dict[str, Prompt]:
         """Give prompts by name; the target is the end of each."""
-        gold, rest = self._parts(asked, others)
+        gold, *rest = map(self._anchors, asked.record.documents)
         away = sum(one.span for one in rest)
         headless = [gold, *(_without_first(one) for one in rest)]
         ways = {
             "alone": self._join([gold]),
             "alone, the question so far off": self._join([replace(gold, span=away + gold.span)]),
-            **{place: self._join(self._placed(asked, others, place)) for place in PLACES},
+            **{
+                place: self._join([*map(self._anchors, put_gold(asked.record, place).documents)])
+                for place in PLACES
+            },
             "first, without the others' first anchors": self._join(headless),
             "the others alone": self._join(rest),
         }
@@ -89,11 +97,11 @@ class Arrangements:
             for name, cache in ways.items()
         }
 
-    def in_full(self, asked: Asked, others: int) -> dict[str, Prompt]:
+    def in_full(self, asked: Asked) -> dict[str, Prompt]:
         """Give prompts that hold the texts as they are."""
-        record = replace(asked.record, documents=asked.record.documents[: 1 + others])
-        ways = {place: put_gold(record, place).documents for place in PLACES}
-        every = {"alone": record.documents[:1], **ways, "the others alone": record.documents[1:]}
+        gold, *rest = asked.record.documents
+        ways = {place: put_gold(asked.record, place).documents for place in PLACES}
+        every = {"alone": [gold], **ways, "the others alone": rest}
         return {
             f"in full: {name}": self._prompt(asked, context=self._text(documents))
             for name, documents in every.items()
@@ -112,14 +120,6 @@ class Arrangements:
     def _seen(self, document: Passage) -> list[int]:
         prompt = self.adapter.config.prompt
         return prompt.seen_ids(document.text, document.title, tokens=self._tokens)
-
-    def _parts(self, asked: Asked, others: int) -> tuple[AnchorCache, list[AnchorCache]]:
-        gold, *rest = asked.record.documents[: 1 + others]
-        return self._anchors(gold), [self._anchors(one) for one in rest]
-
-    def _placed(self, asked: Asked, others: int, place: str) -> list[AnchorCache]:
-        record = replace(asked.record, documents=asked.record.documents[: 1 + others])
-        return [self._anchors(one) for one in put_gold(record, place).documents]
 
     def _join(self, caches: Sequence[AnchorCache]) -> AnchorCache:
         return join(behind_sink(self._sink, caches), inv_freq=self._inv_freq)
@@ -149,7 +149,7 @@ def questions(args: argparse.Namespace, engine: SACEngine) -> list[Asked]:
     tokens, config = engine.tokens, engine.adapter.config
     prompt, window = config.prompt, engine.adapter.backbone.window
     lengths = Lengths(tokens=tokens, prompt=prompt, chunk_size=config.compress.chunk_size)
-    for source in chain.from_iterable(sorted(glob(one)) or [one] for one in args.data):
+    for source in open_sources(args.data):
         records = [one for one in read_qa(source) if len(one.documents) == 1]
         texts = [Passage(text=one) for one in {each.documents[0].text: None for each in records}]
         draw.shuffle(records)
@@ -178,7 +178,7 @@ def questions(args: argparse.Namespace, engine: SACEngine) -> list[Asked]:
 @torch.inference_mode()
 def costs(
     asked: Sequence[Asked],
-    make: Callable[[Asked, int], dict[str, Prompt]],
+    make: Callable[[Asked], dict[str, Prompt]],
     arrangements: Arrangements,
     args: argparse.Namespace,
 ) -> dict[str, np.ndarray]:
@@ -187,7 +187,7 @@ def costs(
     for others in args.others:
         for first in range(0, len(asked), args.batch):
             batch = asked[first : first + args.batch]
-            rows = [make(one, others) for one in batch]
+            rows = [make(one.beside(others)) for one in batch]
             for name in rows[0]:
                 if name in ONCE and others != args.others[0]:
                     continue

@@ -13,8 +13,7 @@ import argparse
 import json
 import random
 from collections.abc import Sequence
-from glob import glob
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import qa_batches  # noqa: F401  # puts train/embedded on the path
@@ -22,6 +21,7 @@ import torch
 
 from sac_rag.bench.bytes_curve import Question, bytes_curve, fixed, held_out_pca
 from sac_rag.data import read_qa
+from sac_rag.data.sources import open_sources
 from sac_rag.engine import SACEngine
 
 from bytes_table import markdown  # isort: skip
@@ -30,7 +30,7 @@ from bytes_table import markdown  # isort: skip
 def questions(sources: Sequence[str], engine: SACEngine, *, each: int, seed: int) -> list[Question]:
     """Draw questions about one text of one chunk, so many of every file at most."""
     draw, found = random.Random(seed), []
-    for source in chain.from_iterable(sorted(glob(one)) or [one] for one in sources):
+    for source in open_sources(sources):
         records = [one for one in read_qa(source) if len(one.documents) == 1]
         made = (
             Question(question=one.question, answer=one.answers[0], document=one.documents[0].text)
