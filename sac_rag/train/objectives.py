@@ -8,6 +8,7 @@ samples, as in the authors' code, whose batches are of one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -58,7 +59,7 @@ def compress_samples(
     passes: Passes = together,
     sink: AnchorCache | None = None,
 ) -> list[AnchorCache]:
-    """Compress all chunks of all documents of a batch; join each sample's documents.
+    """Compress all chunks of all documents of a batch; join each sample's documents and its gap.
 
     Args:
         method: Compresses.
@@ -90,7 +91,11 @@ def compress_samples(
     )
     inv_freq = method.backbone.inv_freq
     documents = [[cat([next(made) for _ in part]) for part in row] for row in chunks]
-    return [join(behind_sink(sink, row), inv_freq=inv_freq) for row in documents]
+    joined = [join(behind_sink(sink, row), inv_freq=inv_freq) for row in documents]
+    return [
+        replace(cache, span=cache.span + sample.gap)
+        for cache, sample in zip(joined, samples, strict=True)
+    ]
 
 
 def predict(

@@ -78,10 +78,15 @@ class DataSettings:
     """Bad records that are skipped (and reported) before the run is refused."""
     distractors: int = 0
     """Documents of other records joined to each in random order: composition-aware training."""
+    far: float = 0.0
+    """Share of the samples that are asked as if more documents stood between theirs and the
+    question: positions are left free there, which costs nothing."""
+    farthest: int = 4096
+    """Most positions left free, in tokens; fewer where the decoder's window ends."""
     order: str = "authors"
     """``authors``: texts as they come, questions shuffled once; ``shuffled``, ``as_read``: both."""
     order_seed: int = 0
-    """Of the shuffle and of the distractors; the authors' is 0."""
+    """Of the shuffle, of the distractors and of what is far; the authors' is 0."""
     held_out: int = 0
     """First samples of that order that are not trained on but measured; the authors' number in
     pretraining is 1,000."""
@@ -95,6 +100,11 @@ class DataSettings:
             raise ConfigError(
                 f"data.limit={self.limit}, data.max_bad={self.max_bad}, data.distractors="
                 f"{self.distractors}, data.held_out={self.held_out}: none may be below 0"
+            )
+        if not 0 <= self.far <= 1 or self.farthest < 1:
+            raise ConfigError(
+                f"data.far={self.far} is a share from 0 to 1, data.farthest={self.farthest} a "
+                "number of positions from 1"
             )
 
 

@@ -32,7 +32,7 @@ from sac_rag.train.distillation import Distillation
 from sac_rag.train.module import TrainingModule, make_trainable
 from sac_rag.train.objectives import OBJECTIVES
 from sac_rag.train.passes import like_lengths, together
-from sac_rag.train.recipe import LoraSettings, Recipe
+from sac_rag.train.recipe import DataSettings, LoraSettings, Recipe
 from sac_rag.train.samples import Sample
 from sac_rag.train.trainer import make_trainer
 
@@ -47,33 +47,43 @@ class Samples(Dataset):
 
     A sample's own documents, one or several, stay; all are then shuffled, so that no place tells
     which of them matter. Without distractors they keep the order of the data.
+
+    Args:
+        rows: Token ids, as they were prepared.
+        order: Rows in the order in which they are read.
+        data: Which distractors, how many samples are asked from afar, the seed of both.
+        window: Positions that the decoder has.
     """
 
-    def __init__(self, rows: Any, *, order: Sequence[int], distractors: int, seed: int) -> None:
-        self._rows, self._order = rows, order
-        self._distractors, self._seed = distractors, seed
+    def __init__(self, rows: Any, *, order: Sequence[int], data: DataSettings, window: int) -> None:
+        self._rows, self._order, self._data, self._window = rows, order, data, window
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __getitem__(self, index: int) -> Sample:
         sample = _sample(self._rows[self._order[index]])
-        if not self._distractors:
-            return sample
         # drawn from the sample's own number: the same whoever asks, and after a resume
-        draw = random.Random(f"{self._seed}:{index}")
-        documents = [*sample.documents, *self._others(index, sample, draw)]
-        draw.shuffle(documents)
-        return Sample(documents=tuple(documents), prompt=sample.prompt, target=sample.target)
+        draw = random.Random(f"{self._data.order_seed}:{index}")
+        if self._data.distractors:
+            documents = [*sample.documents, *self._others(index, sample, draw)]
+            draw.shuffle(documents)
+            sample = replace(sample, documents=tuple(documents))
+        if draw.random() < self._data.far:
+            # the task token and the sink take a position each
+            room = min(self._data.farthest, self._window - sample.num_tokens - 2)
+            sample = replace(sample, gap=draw.randint(1, room) if room > 0 else 0)
+        return sample
 
     def _others(self, index: int, sample: Sample, draw: random.Random) -> list[Sequence[int]]:
         """Draw one document each of other samples, no two alike: questions often share theirs."""
         count = len(self._order)
-        tries = min(_TRIES * self._distractors, count - 1)
+        wanted = self._data.distractors
+        tries = min(_TRIES * wanted, count - 1)
         known = {tuple(document) for document in sample.documents}
         others: list[Sequence[int]] = []
         for step in draw.sample(range(1, count), k=tries):  # never the sample itself
-            if len(others) == self._distractors:
+            if len(others) == wanted:
                 break
             other = draw.choice(_sample(self._rows[self._order[(index + step) % count]]).documents)
             if tuple(other) not in known:
@@ -235,8 +245,8 @@ def _samples(recipe: Recipe, tokens: Tokens, adapter: Adapter) -> tuple[Samples,
         return Samples(
             prepared.dataset,
             order=[order[one] for one in part],
-            distractors=data.distractors,
-            seed=data.order_seed,
+            data=data,
+            window=adapter.backbone.window,
         )
 
     return chosen(rest), chosen(head) if head else None

@@ -16,6 +16,8 @@ class Sample:
     """Plain tokens before the target; they carry no loss."""
     target: Sequence[int]
     """Tokens to be predicted, end token included."""
+    gap: int = 0
+    """Positions left free between documents and prompt, as if more documents stood there."""
 
     @property
     def num_tokens(self) -> int:

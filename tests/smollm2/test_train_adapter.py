@@ -6,6 +6,7 @@ import argparse
 import itertools
 import json
 from collections import Counter
+from dataclasses import replace
 
 import kept_bytes
 import pytest
@@ -13,7 +14,8 @@ import reads
 import torch
 import train_adapter
 import train_sac
-from qa_batches import BUCKETS, IGNORE, QUESTIONS, batches, read_texts
+from joined import loss_among
+from qa_batches import BUCKETS, IGNORE, QUESTIONS, Mix, batches, read_texts
 from reader import Reader
 from torch.nn.functional import cross_entropy
 
@@ -66,17 +68,21 @@ def test_all_texts_come_before_one_comes_again(base, data):
     assert set(seen.values()) == {5 * BUCKETS[128] // len(texts)}
 
 
-def test_its_loss_is_the_librarys(base, data):
+@pytest.mark.parametrize("mix", [Mix(), Mix(joined=0.8, far=0.5)])
+def test_its_loss_is_the_librarys(base, data, mix):
     adapter = train_sac.new_adapter(base)
     for name, weight in adapter.backbone.model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight, std=0.2)
     tokens = Tokens.from_pretrained(base)
     texts = read_texts([str(data)], tokens)
-    [batch] = itertools.islice(batches(texts, seed=0), 1)
+    [batch] = itertools.islice(batches(texts, seed=0, mix=mix), 1)
+    # alone, or one to all of the others beside it, some far from their questions
+    assert {len(one) > 1 for one in batch.joined} == ({False} if mix == Mix() else {False, True})
+    assert set((batch.gap > 0).tolist()) == ({False} if mix == Mix() else {False, True})
     reader = Reader(adapter.backbone.config, compiled=False)
     weights = train_sac.Weights(adapter, dtype=torch.float32)
-    loss, _ = train_sac.loss_of(reader, weights, batch, adapter.config.compress)
+    loss, _ = loss_among(reader, weights, batch, adapter.config.compress)
     by_key = {
         (tuple(row["context_ids"][0]), tuple(row["question_ids"])): row["answer_ids"]
         for row in qa_samples(
@@ -92,10 +98,12 @@ def test_its_loss_is_the_librarys(base, data):
                     continue
                 question = batch.questions[row, place, : answered[0] + 1].tolist()
                 answer = by_key[tuple(context), tuple(question)]
-                sample = Sample(documents=[context], prompt=question, target=answer)
-                anchors = compress_samples(adapter.method, [sample])
+                documents = [batch.documents[text][0] for text in batch.joined[row]]
+                sample = Sample(documents=documents, prompt=question, target=answer)
+                [anchors] = compress_samples(adapter.method, [sample])
+                far = replace(anchors, span=anchors.span + int(batch.gap[row]))
                 task = adapter.method.task_embedding("LM")
-                prompts = behind_anchors([sample], anchors, task_embedding=task)
+                prompts = behind_anchors([sample], [far], task_embedding=task)
                 logits.append(target_logits(adapter.method, prompts, width=len(answer))[0])
                 wanted.append(torch.tensor(answer))
         expected = cross_entropy(torch.cat(logits).float(), torch.cat(wanted))
@@ -113,6 +121,8 @@ def test_it_trains_goes_on_and_writes_an_adapter_that_the_library_opens(base, da
         minutes=60.0,
         steps=2,
         lr=1e-3,
+        joined=0.5,
+        far=0.5,
         seed=1,
         tiny=True,
     )

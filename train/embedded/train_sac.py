@@ -121,20 +121,35 @@ def loss_of(
     )
     per_chunk = reader.encode(weights.encoder(), chunks, weights.marks(compress.ratio))
     cache = arrange(per_chunk, chunks)
+    return loss_behind(reader, weights, batch, cache, chunks.seen, chunks.totals)
+
+
+def loss_behind(
+    reader: Reader,
+    weights: Weights,
+    batch: Batch,
+    cache: list[tuple[Tensor, Tensor]],
+    seen: Tensor,
+    start: Tensor,
+) -> tuple[Tensor, float]:
+    """Answer a batch's questions behind caches.
+
+    Args:
+        reader: Computes.
+        weights: Of decoder and adapter.
+        batch: Questions and answers.
+        cache: Keys and values of each layer, (B, S, G, K).
+        seen: True where the cache holds something, (B, S).
+        start: Position of the task token, (B,).
+    """
     # the task token takes a place of its own before each question and predicts nothing
     spare = torch.zeros_like(batch.questions[:, :, :1])
     questions = torch.cat((spare, batch.questions), dim=2)
     labels, hints = (
         torch.cat((torch.full_like(spare, IGNORE), x), dim=2) for x in (batch.labels, batch.hints)
     )
-    hidden = reader.ask(
-        weights.decoder,
-        cache,
-        chunks.seen,
-        questions,
-        chunks.totals,
-        weights.method.task_embedding(),
-    )
+    task = weights.method.task_embedding()
+    hidden = reader.ask(weights.decoder, cache, seen, questions, start, task)
     return grade(hidden, labels, hints, weights.decoder)
 
 

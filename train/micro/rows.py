@@ -112,6 +112,14 @@ ROWS: tuple[Row, ...] = (
         pretrained_as="sac_5x",
     ),
     Row(
+        name="sac_5x_far",
+        title="SAC 5x, fine-tuned with 3 distractors and from afar",
+        group=REACH,
+        both=("compress.ratio=5",),
+        finetune=("data.distractors=3", "data.far=0.3"),
+        pretrained_as="sac_5x",
+    ),
+    Row(
         name="sac_5x_all_linear",
         title="SAC 5x, LoRA on every linear layer",
         group=REACH,

@@ -29,6 +29,8 @@ WIDTH = 44
 """Q; longer questions are left out."""
 BUCKETS = {128: 12, 256: 8, 384: 4, 510: 4}
 """B by the most tokens of a context, so that batches cost about alike; longer ones are left out."""
+FARTHEST = 4096
+"""Most positions left free before questions, as if some eighteen texts more stood there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,29 @@ class Text:
     """BOS, prefix and text, as the encoder sees them."""
     asked: list[tuple[list[int], list[int]]]
     """Question part, and answer with EOS."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionBatch(Batch):
+    """A batch that says which of its texts are joined."""
+
+    joined: list[list[int]]
+    """The texts behind which each text's questions are asked, by index, in their order; its own is
+    among them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """How often questions are asked among several texts, and far from them.
+
+    Args:
+        joined: Share of the texts that are joined with some of their batch, in any order.
+        far: Share of those, and of the others, with up to ``FARTHEST`` free positions before the
+            questions.
+    """
+
+    joined: float = 0.0
+    far: float = 0.0
 
 
 def read_texts(sources: Sequence[str], tokens: Tokens) -> list[Text]:
@@ -71,12 +96,13 @@ def read_texts(sources: Sequence[str], tokens: Tokens) -> list[Text]:
     return texts
 
 
-def batches(texts: Sequence[Text], *, seed: int) -> Iterator[Batch]:
+def batches(texts: Sequence[Text], *, seed: int, mix: Mix = Mix()) -> Iterator[QuestionBatch]:
     """Give batches without end; buckets come as often as their texts do.
 
     Args:
         texts: What is asked about.
-        seed: Of the order, and of the questions that are drawn.
+        seed: Of the order, of the questions that are drawn, and of what is mixed.
+        mix: What is asked among several texts; nothing.
     """
     rng = random.Random(seed)
     buckets: dict[int, list[Text]] = {most: [] for most in BUCKETS}
@@ -92,10 +118,10 @@ def batches(texts: Sequence[Text], *, seed: int) -> Iterator[Batch]:
             waiting[most][: BUCKETS[most]],
             waiting[most][BUCKETS[most] :],
         )
-        yield _batch(chosen, rng)
+        yield _batch(chosen, rng, mix)
 
 
-def _batch(texts: Sequence[Text], rng: random.Random) -> Batch:
+def _batch(texts: Sequence[Text], rng: random.Random, mix: Mix) -> QuestionBatch:
     questions = torch.zeros(len(texts), QUESTIONS, WIDTH, dtype=torch.int64)
     labels = torch.full_like(questions, IGNORE)
     for row, text in enumerate(texts):
@@ -107,12 +133,26 @@ def _batch(texts: Sequence[Text], rng: random.Random) -> Batch:
             labels[row, place, start : start + len(answer)] = torch.tensor(answer)
     lengths = torch.tensor([len(text.context) for text in texts])
     context = pad_sequence([torch.tensor(text.context) for text in texts], batch_first=True)
-    return Batch(
+    return QuestionBatch(
         documents=[[text.context] for text in texts],
         context=context,
         lengths=lengths,
         questions=questions,
         labels=labels,
         hints=torch.full_like(labels, IGNORE),
-        gap=torch.zeros_like(lengths),
+        gap=torch.tensor(
+            [rng.randint(1, FARTHEST) if rng.random() < mix.far else 0 for _ in texts]
+        ),
+        joined=[
+            _among(row, len(texts), rng) if rng.random() < mix.joined else [row]
+            for row in range(len(texts))
+        ],
     )
+
+
+def _among(row: int, count: int, rng: random.Random) -> list[int]:
+    """Draw one to all of the batch's other texts to stand around one."""
+    others = [other for other in range(count) if other != row]
+    chosen = [row, *rng.sample(others, rng.randint(1, len(others)))]
+    rng.shuffle(chosen)
+    return chosen

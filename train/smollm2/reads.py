@@ -21,13 +21,14 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from joined import loss_among
 from qa_batches import batches, read_texts
 from train_adapter import LADDER, RANK
 
 from sac_rag.tokens import Tokens
 
 from reader import Reader, fast_dtype  # isort: skip  # on the path by qa_batches
-from train_sac import Weights, loss_of, new_adapter  # isort: skip
+from train_sac import Weights, new_adapter  # isort: skip
 
 
 @torch.inference_mode()
@@ -44,7 +45,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         for ratio in sorted({args.ratio, *(few for _, few in LADDER if few < args.ratio)}):
             compress = replace(adapter.config.compress, ratio=ratio)
             for name, documents in (("its text", batch.documents), ("another text", others)):
-                loss, right = loss_of(
+                loss, right = loss_among(
                     reader, weights, replace(batch, documents=documents), compress
                 )
                 found[ratio, name].append((loss.item(), right))

@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from qa_batches import Batch, batches, read_texts
+from joined import loss_among
+from qa_batches import Mix, QuestionBatch, batches, read_texts
 from torch import Tensor, manual_seed
 
 from sac_rag.tokens import Tokens
@@ -26,7 +27,7 @@ from sac_rag.tokens import Tokens
 import pair  # isort: skip  # on the path by qa_batches
 from loop import Run, arguments, train  # isort: skip
 from reader import Reader, fast_dtype  # isort: skip
-from train_sac import Weights, loss_of, new_adapter  # isort: skip
+from train_sac import Weights, new_adapter  # isort: skip
 
 RANK = 16
 LADDER = ((0.05, 1), (0.15, 2), (0.25, 3))
@@ -61,28 +62,30 @@ class QuestionRun(Run):
             warmup=30,  # its steps are slow, and it begins with what the decoder can do
         )
         self._seed = args.seed
+        self._mix = Mix(joined=args.joined, far=args.far)
         self._order = self._batches()
 
-    def _batches(self) -> Iterator[Batch]:
+    def _batches(self) -> Iterator[QuestionBatch]:
         # another stop, another order; every process its own
-        return batches(self.texts, seed=self._seed + 1000 * self.step + pair.rank())
+        seed = self._seed + 1000 * self.step + pair.rank()
+        return batches(self.texts, seed=seed, mix=self._mix)
 
     def load(self) -> None:
         """Go on from the last checkpoint, in an order of its own."""
         super().load()
         self._order = self._batches()
 
-    def next_batch(self) -> Batch:
+    def next_batch(self) -> QuestionBatch:
         """Give texts of like length with questions."""
         return next(self._order)
 
-    def loss_of(self, batch: Batch) -> tuple[Tensor, float]:
+    def loss_of(self, batch: QuestionBatch) -> tuple[Tensor, float]:
         """Encode the texts to anchors and answer from them."""
         compress = self.adapter.config.compress
         ratio = next((few for until, few in LADDER if self.done < until), compress.ratio)
         if ratio >= compress.ratio:
-            return loss_of(self.reader, self.weights, batch, compress)
-        return loss_of(self.early, self.weights, batch, replace(compress, ratio=ratio))
+            return loss_among(self.reader, self.weights, batch, compress)
+        return loss_among(self.early, self.weights, batch, replace(compress, ratio=ratio))
 
     def export(self, out: Path) -> None:
         """Write the adapter."""
@@ -101,5 +104,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", nargs="+", required=True, help="question files or patterns")
     parser.add_argument("--out", type=Path, required=True, help="folder of the adapter")
     parser.add_argument("--ratio", type=int, default=5)
+    parser.add_argument("--joined", type=float, default=0.0, help="share asked among more texts")
+    parser.add_argument("--far", type=float, default=0.0, help="share asked far from the texts")
     given = parser.parse_args()
     pair.launch(main, given, processes=given.processes)
