@@ -91,7 +91,7 @@ def compress_samples(
     )
     inv_freq = method.backbone.inv_freq
     documents = [[cat([next(made) for _ in part]) for part in row] for row in chunks]
-    joined = [join(behind_sink(sink, row), inv_freq=inv_freq) for row in documents]
+    joined = (join(behind_sink(sink, row), inv_freq=inv_freq) for row in documents)
     return [
         replace(cache, span=cache.span + sample.gap)
         for cache, sample in zip(joined, samples, strict=True)

@@ -6,7 +6,6 @@ import argparse
 import itertools
 import json
 from collections import Counter
-from dataclasses import replace
 
 import kept_bytes
 import pytest
@@ -99,11 +98,11 @@ def test_its_loss_is_the_librarys(base, data, mix):
                 question = batch.questions[row, place, : answered[0] + 1].tolist()
                 answer = by_key[tuple(context), tuple(question)]
                 documents = [batch.documents[text][0] for text in batch.joined[row]]
-                sample = Sample(documents=documents, prompt=question, target=answer)
-                [anchors] = compress_samples(adapter.method, [sample])
-                far = replace(anchors, span=anchors.span + int(batch.gap[row]))
+                gap = int(batch.gap[row])
+                sample = Sample(documents=documents, prompt=question, target=answer, gap=gap)
+                anchors = compress_samples(adapter.method, [sample])
                 task = adapter.method.task_embedding("LM")
-                prompts = behind_anchors([sample], [far], task_embedding=task)
+                prompts = behind_anchors([sample], anchors, task_embedding=task)
                 logits.append(target_logits(adapter.method, prompts, width=len(answer))[0])
                 wanted.append(torch.tensor(answer))
         expected = cross_entropy(torch.cat(logits).float(), torch.cat(wanted))

@@ -64,8 +64,8 @@ def lay_out(
         owners.append(owned)
         totals.append(before)
     count, width = (
-        _up(len(rows), multiple[0]),
-        _up(max(len(part) for part, _, _ in rows), multiple[1]),
+        round_up(len(rows), multiple[0]),
+        round_up(max(len(part) for part, _, _ in rows), multiple[1]),
     )
     most = min(-(-width // ratio), chunk_size // ratio)
     ids, positions = torch.zeros(2, count, width, dtype=torch.int64)
@@ -80,7 +80,7 @@ def lay_out(
         torch.cat([row * most + torch.arange(len(rows[row][2])) for row in owned])
         for owned in owners
     ]
-    longest = _up(max(map(len, flat)), multiple[2])
+    longest = round_up(max(map(len, flat)), multiple[2])
     order = torch.zeros(len(contexts), longest, dtype=torch.int64)
     seen = torch.zeros(len(contexts), longest, dtype=torch.bool)
     for b, indices in enumerate(flat):
@@ -97,7 +97,8 @@ def lay_out(
     )
 
 
-def _up(number: int, multiple: int) -> int:
+def round_up(number: int, multiple: int) -> int:
+    """Give the next multiple, so that a compiled step sees few shapes."""
     return -(-number // multiple) * multiple
 
 

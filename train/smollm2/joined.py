@@ -9,7 +9,7 @@ Shapes: B contexts, A anchors a text, S anchors of a context, G key/value heads,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from qa_batches import QuestionBatch
@@ -18,7 +18,7 @@ from torch import Tensor
 from sac_rag.config import CompressConfig
 
 import fastlama as fl  # isort: skip  # on the path by qa_batches
-from chunks import Chunks, lay_out  # isort: skip
+from chunks import Chunks, arrange, lay_out, round_up  # isort: skip
 from reader import Reader  # isort: skip
 from train_sac import Weights, loss_behind  # isort: skip
 
@@ -26,32 +26,22 @@ MULTIPLE = 64
 """S is rounded up to a multiple of this; few shapes are compiled."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Joined:
-    """Where the anchors of each context come from, and where they stand in it."""
-
-    order: Tensor
-    """Indices into (B * A), 0 at padding, (B, S)."""
-    seen: Tensor
-    """True where ``order`` names an anchor, (B, S)."""
-    moved: Tensor
-    """Positions by which each is moved from where it was encoded, (B, S)."""
-    totals: Tensor
-    """Tokens of each context's texts, (B,)."""
-
-
-def join_texts(chunks: Chunks, joined: list[list[int]]) -> Joined:
+def join_texts(chunks: Chunks, joined: list[list[int]]) -> tuple[Chunks, Tensor]:
     """Join texts of one chunk each.
 
     Args:
         chunks: The texts, each in a row of its own.
         joined: Rows of each context, in their order.
+
+    Returns:
+        The same chunks in these contexts, and the positions by which each of their anchors is moved
+        from where it was encoded, (B, S).
     """
     rows, most = chunks.present.shape
     counts, lengths = chunks.present.sum(1).tolist(), chunks.filled.sum(1).tolist()
     # room for all texts, however many of them are joined: few shapes
     widest = rows if any(len(texts) > 1 for texts in joined) else 1
-    width = -(-widest * most // MULTIPLE) * MULTIPLE
+    width = round_up(widest * most, MULTIPLE)
     order, moved = torch.zeros(2, len(joined), width, dtype=torch.int64)
     seen = torch.zeros(len(joined), width, dtype=torch.bool)
     totals = torch.zeros(len(joined), dtype=torch.int64)
@@ -64,7 +54,7 @@ def join_texts(chunks: Chunks, joined: list[list[int]]) -> Joined:
             start, before = end, before + lengths[row]
         seen[context, :start] = True
         totals[context] = before
-    return Joined(order=order, seen=seen, moved=moved, totals=totals)
+    return replace(chunks, order=order, seen=seen, totals=totals), moved
 
 
 def loss_among(
@@ -78,10 +68,7 @@ def loss_among(
         multiple=(1, 128, MULTIPLE),
     )
     per_chunk = reader.encode(weights.encoder(), chunks, weights.marks(compress.ratio))
-    laid = join_texts(chunks, batch.joined)
-    cos, sin = fl.angles(laid.moved, reader.head_dim, reader.theta)
-    cache = [
-        (fl.turn(keys.flatten(0, 1)[laid.order], cos, sin), values.flatten(0, 1)[laid.order])
-        for keys, values in per_chunk
-    ]
+    laid, moved = join_texts(chunks, batch.joined)
+    cos, sin = fl.angles(moved, reader.head_dim, reader.theta)
+    cache = [(fl.turn(keys, cos, sin), values) for keys, values in arrange(per_chunk, laid)]
     return loss_behind(reader, weights, batch, cache, laid.seen, laid.totals + batch.gap)

@@ -102,7 +102,7 @@ def batches(texts: Sequence[Text], *, seed: int, mix: Mix = Mix()) -> Iterator[Q
     Args:
         texts: What is asked about.
         seed: Of the order, of the questions that are drawn, and of what is mixed.
-        mix: What is asked among several texts; nothing.
+        mix: What is asked among several texts, and from afar; by default nothing.
     """
     rng = random.Random(seed)
     buckets: dict[int, list[Text]] = {most: [] for most in BUCKETS}
