@@ -12,11 +12,13 @@ import pytest
 import reads
 import torch
 import train_adapter
+import train_reader
 import train_sac
 from joined import loss_among
 from qa_batches import BUCKETS, IGNORE, QUESTIONS, Mix, batches, read_texts
 from reader import Reader
 from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM
 
 from sac_rag import SACEngine
 from sac_rag.data import read_qa
@@ -135,6 +137,45 @@ def test_it_trains_goes_on_and_writes_an_adapter_that_the_library_opens(base, da
     with SACEngine.from_pretrained(str(base), adapter=str(args.out)) as engine:
         answer = engine.answer("Q0?", ["Text 1 says 7."], max_new_tokens=4)
         assert answer.usage.anchors == engine.count_anchors("Text 1 says 7.")
+
+
+def test_a_decoder_taught_to_read_is_the_one_that_was_trained(base, data, tmp_path):
+    args = argparse.Namespace(
+        base=base,
+        data=[str(data)],
+        work=tmp_path / "work",
+        out=tmp_path / "made",
+        start=None,
+        ratio=5,
+        minutes=60.0,
+        steps=4,
+        lr=1e-3,
+        joined=0.5,
+        far=0.5,
+        seed=1,
+        tiny=True,
+    )
+    train_reader.main(args)
+    run = train_reader.ReadingRun(args)
+    run.load()
+    assert run.step == 4
+    run.weights = train_reader.BothWeights(run.adapter, run.reading, dtype=torch.float32)
+    run.weights.refresh()
+    made = AutoModelForCausalLM.from_pretrained(args.out / "base", dtype=torch.float32)
+    before = dict(run.adapter.backbone.causal_lm.named_parameters())
+    for name, weight in made.named_parameters():
+        torch.testing.assert_close(weight, run.weights.decoder[name], rtol=1e-5, atol=1e-6)
+        moved = not torch.equal(weight, before.get(name, before.get(_wrapped(name))))
+        assert moved == (name in run.reading.pairs)
+    with SACEngine.from_pretrained(
+        str(args.out / "base"), adapter=str(args.out / "sac-5x")
+    ) as engine:
+        answer = engine.answer("Q0?", ["Text 1 says 7."], max_new_tokens=4)
+        assert answer.usage.anchors == engine.count_anchors("Text 1 says 7.")
+
+
+def _wrapped(name: str) -> str:
+    return name.replace(".weight", ".base_layer.weight")
 
 
 def test_whether_anchors_are_read_is_told_at_every_ratio_of_the_ladder(base, data, tmp_path):
