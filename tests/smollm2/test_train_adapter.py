@@ -53,6 +53,25 @@ def data(tmp_path_factory):
     return path
 
 
+def told(base, data, folder, *, out, steps):
+    """What a training is told on its command line."""
+    return argparse.Namespace(
+        base=base,
+        data=[str(data)],
+        work=folder / "work",
+        out=folder / out,
+        start=None,
+        ratio=5,
+        minutes=60.0,
+        steps=steps,
+        lr=1e-3,
+        joined=0.5,
+        far=0.5,
+        seed=1,
+        tiny=True,
+    )
+
+
 def test_questions_about_one_text_stand_together(base, data):
     texts = read_texts([str(data)], Tokens.from_pretrained(base))
     assert sorted(len(text.asked) for text in texts) == [1] * 9 + [6]
@@ -112,21 +131,7 @@ def test_its_loss_is_the_librarys(base, data, mix):
 
 
 def test_it_trains_goes_on_and_writes_an_adapter_that_the_library_opens(base, data, tmp_path):
-    args = argparse.Namespace(
-        base=base,
-        data=[str(data)],
-        work=tmp_path / "work",
-        out=tmp_path / "sac-5x",
-        start=None,
-        ratio=5,
-        minutes=60.0,
-        steps=2,
-        lr=1e-3,
-        joined=0.5,
-        far=0.5,
-        seed=1,
-        tiny=True,
-    )
+    args = told(base, data, tmp_path, out="sac-5x", steps=2)
     train_adapter.main(args)
     first = (args.out / "adapter_model.safetensors").read_bytes()
     args.steps = 3
@@ -140,21 +145,7 @@ def test_it_trains_goes_on_and_writes_an_adapter_that_the_library_opens(base, da
 
 
 def test_a_decoder_taught_to_read_is_the_one_that_was_trained(base, data, tmp_path):
-    args = argparse.Namespace(
-        base=base,
-        data=[str(data)],
-        work=tmp_path / "work",
-        out=tmp_path / "made",
-        start=None,
-        ratio=5,
-        minutes=60.0,
-        steps=4,
-        lr=1e-3,
-        joined=0.5,
-        far=0.5,
-        seed=1,
-        tiny=True,
-    )
+    args = told(base, data, tmp_path, out="made", steps=4)
     train_reader.main(args)
     run = train_reader.ReadingRun(args)
     run.load()

@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from asked import AskedRun
 from joined import loss_among
-from qa_batches import Mix, QuestionBatch, batches, read_texts
+from qa_batches import QuestionBatch
 from torch import Tensor, manual_seed
 
-from sac_rag.tokens import Tokens
-
 import pair  # isort: skip  # on the path by qa_batches
-from loop import Run, arguments, train  # isort: skip
+from loop import arguments, train  # isort: skip
 from reader import Reader, fast_dtype  # isort: skip
 from train_sac import Weights, new_adapter  # isort: skip
 
@@ -38,7 +36,7 @@ anchors, and never has to find out from nothing that they say something."""
 NAME = "SmolLM2-135M-Instruct"
 
 
-class QuestionRun(Run):
+class QuestionRun(AskedRun):
     """The adapter's training on question files."""
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -51,33 +49,13 @@ class QuestionRun(Run):
         # shapes of the ladder's first steps are not worth compiling
         self.early = Reader(self.adapter.backbone.config, compiled=False)
         self.early.context_layer = self.reader.context_layer
-        self.texts = read_texts(args.data, Tokens.from_pretrained(args.base))
         method = self.adapter.method
         super().__init__(
-            work=args.work,
+            args,
             matrices=self.weights.matrices,
             others=[method.anchor_embeddings, method.task_embeddings],
-            lr=args.lr,
             decay=0.3,
-            warmup=30,  # its steps are slow, and it begins with what the decoder can do
         )
-        self._seed = args.seed
-        self._mix = Mix(joined=args.joined, far=args.far)
-        self._order = self._batches()
-
-    def _batches(self) -> Iterator[QuestionBatch]:
-        # another stop, another order; every process its own
-        seed = self._seed + 1000 * self.step + pair.rank()
-        return batches(self.texts, seed=seed, mix=self._mix)
-
-    def load(self) -> None:
-        """Go on from the last checkpoint, in an order of its own."""
-        super().load()
-        self._order = self._batches()
-
-    def next_batch(self) -> QuestionBatch:
-        """Give texts of like length with questions."""
-        return next(self._order)
 
     def loss_of(self, batch: QuestionBatch) -> tuple[Tensor, float]:
         """Encode the texts to anchors and answer from them."""

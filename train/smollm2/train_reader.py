@@ -13,22 +13,21 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from asked import AskedRun
 from joined import loss_among
-from qa_batches import Mix, QuestionBatch, batches, read_texts
+from qa_batches import QuestionBatch
 from reading import SCALE, ReadingLora, merge, write_reader
 from torch import Tensor
 
 from sac_rag.adapter import Adapter
-from sac_rag.tokens import Tokens
 
 import pair  # isort: skip  # on the path by qa_batches
 import train_base  # isort: skip
 import train_sac  # isort: skip
-from loop import WINDOW, Run, arguments, train  # isort: skip
+from loop import WINDOW, arguments, train  # isort: skip
 from reader import Reader, fast_dtype  # isort: skip
 
 log = logging.getLogger("train")
@@ -56,7 +55,7 @@ class BothWeights(train_sac.Weights):
         self.decoder = {**self._frozen, **learned}
 
 
-class ReadingRun(Run):
+class ReadingRun(AskedRun):
     """The training of both."""
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -68,33 +67,14 @@ class ReadingRun(Run):
         self.reading = ReadingLora(self.adapter.backbone.causal_lm, rank=RANK)
         self.weights = BothWeights(self.adapter, self.reading, dtype=fast_dtype())
         self.reader = Reader(self.adapter.backbone.config, compiled=not args.tiny)
-        self.texts = read_texts(args.data, Tokens.from_pretrained(args.base))
         self.full: list[float] = []
         method = self.adapter.method
         super().__init__(
-            work=args.work,
+            args,
             matrices=[*self.reading.matrices, *self.weights.matrices],
             others=[method.anchor_embeddings, method.task_embeddings],
-            lr=args.lr,
             decay=0.5,
-            warmup=30,
         )
-        self._seed, self._mix = args.seed, Mix(joined=args.joined, far=args.far)
-        self._order = self._batches()
-
-    def _batches(self) -> Iterator[QuestionBatch]:
-        # another stop, another order; every process its own
-        seed = self._seed + 1000 * self.step + pair.rank()
-        return batches(self.texts, seed=seed, mix=self._mix)
-
-    def load(self) -> None:
-        """Go on from the last checkpoint, in an order of its own."""
-        super().load()
-        self._order = self._batches()
-
-    def next_batch(self) -> QuestionBatch:
-        """Give texts of like length with questions."""
-        return next(self._order)
 
     def loss_of(self, batch: QuestionBatch) -> tuple[Tensor, float]:
         """Answer from anchors, or from the full text."""
