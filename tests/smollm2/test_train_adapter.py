@@ -150,23 +150,17 @@ def test_a_decoder_taught_to_read_is_the_one_that_was_trained(base, data, tmp_pa
     run = train_reader.ReadingRun(args)
     run.load()
     assert run.step == 4
-    run.weights = train_reader.BothWeights(run.adapter, run.reading, dtype=torch.float32)
-    run.weights.refresh()
+    before = train_sac.Weights(run.adapter, dtype=torch.float32).decoder
+    trained = train_sac.merged(before, run.pairs)
     made = AutoModelForCausalLM.from_pretrained(args.out / "base", dtype=torch.float32)
-    before = dict(run.adapter.backbone.causal_lm.named_parameters())
     for name, weight in made.named_parameters():
-        torch.testing.assert_close(weight, run.weights.decoder[name], rtol=1e-5, atol=1e-6)
-        moved = not torch.equal(weight, before.get(name, before.get(_wrapped(name))))
-        assert moved == (name in run.reading.pairs)
+        torch.testing.assert_close(weight, trained[name], rtol=1e-5, atol=1e-6)
+        assert torch.equal(weight, before[name]) == (name not in run.pairs)
     with SACEngine.from_pretrained(
         str(args.out / "base"), adapter=str(args.out / "sac-5x")
     ) as engine:
         answer = engine.answer("Q0?", ["Text 1 says 7."], max_new_tokens=4)
         assert answer.usage.anchors == engine.count_anchors("Text 1 says 7.")
-
-
-def _wrapped(name: str) -> str:
-    return name.replace(".weight", ".base_layer.weight")
 
 
 def test_whether_anchors_are_read_is_told_at_every_ratio_of_the_ladder(base, data, tmp_path):

@@ -51,7 +51,6 @@ class Both(train_sac.Weights):
     def refresh(self) -> None:
         """Take the decoder's weights as they are now, differentiable."""
         self.decoder = {name: p.to(self._dtype) for name, p in self.learning.items()}
-        self._base = {name: self.learning[name] for name in self._down}
 
 
 class BothRun(Climb):

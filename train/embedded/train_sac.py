@@ -38,6 +38,8 @@ SCALE = 2.0
 """LoRA alpha over rank."""
 FIRST_LEVEL, PASS = 7, 0.7
 """Where the curriculum begins, and right answers at which it goes on; as in ``train_base``."""
+Halves = tuple[nn.Parameter, nn.Parameter]
+"""Of a LoRA: (rank, in) and (out, rank)."""
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -52,11 +54,8 @@ def new_adapter(
 ) -> Adapter:
     """Put an adapter on the base, in float32: fresh, or as trained on a forerunner of the base."""
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    lora = LoraConfig(
-        r=rank, lora_alpha=int(rank * SCALE), target_modules=list(LINEARS), task_type="CAUSAL_LM"
-    )
     compress = CompressConfig(ratio=ratio, chunk_size=chunk_size)
-    adapter = Adapter.create(model, compress=compress, lora=lora, base_model=name)
+    adapter = Adapter.create(model, compress=compress, lora=new_lora(rank), base_model=name)
     # not the folder it happens to be trained in
     adapter.backbone.model.peft_config["default"].base_model_name_or_path = name
     if start is not None:
@@ -66,39 +65,55 @@ def new_adapter(
     return adapter
 
 
+def new_lora(rank: int) -> LoraConfig:
+    """Configure a LoRA of all linear maps."""
+    return LoraConfig(
+        r=rank, lora_alpha=int(rank * SCALE), target_modules=list(LINEARS), task_type="CAUSAL_LM"
+    )
+
+
+def lora_pairs(model: nn.Module) -> dict[str, Halves]:
+    """Give a LoRA's halves by the names of the weights they change."""
+    named = dict(model.named_parameters())
+    down, up = ".lora_A.default", ".lora_B.default"
+    return {
+        name.replace(down, ""): (parameter, named[name.replace(down, up)])
+        for name, parameter in named.items()
+        if down in name
+    }
+
+
+def merged(weights: dict[str, Tensor], pairs: dict[str, Halves]) -> dict[str, Tensor]:
+    """Give weights with a LoRA added, differentiable, in their own precision."""
+    changed = {}
+    for name, (down, up) in pairs.items():
+        weight = weights[name]
+        # one pass over a large model's weights: copies of them cost more than the product
+        changed[name] = torch.addmm(weight, (SCALE * up).to(weight.dtype), down.to(weight.dtype))
+    return {**weights, **changed}
+
+
 class Weights:
     """The adapter's tensors by the names of the fast layers, computed with in ``dtype``."""
 
     def __init__(self, adapter: Adapter, *, dtype: torch.dtype) -> None:
         self._dtype = dtype
         base = adapter.backbone.causal_lm
-        self.decoder: dict[str, Tensor] = {}
-        self._down: dict[str, nn.Parameter] = {}
-        self._up: dict[str, nn.Parameter] = {}
-        for name, tensor in base.named_parameters():
-            if ".lora_A." in name:
-                self._down[name.replace(".lora_A.default", "")] = tensor  # type: ignore[assignment]
-            elif ".lora_B." in name:
-                self._up[name.replace(".lora_B.default", "")] = tensor  # type: ignore[assignment]
-            else:
-                plain = name.replace(".base_layer", "")
-                self.decoder[plain] = tensor.detach().to(dtype)
+        self._pairs = lora_pairs(base)
+        self.decoder: dict[str, Tensor] = {
+            name.replace(".base_layer", ""): tensor.detach().to(dtype)
+            for name, tensor in base.named_parameters()
+            if ".lora_" not in name
+        }
         last = f"layers.{base.config.num_hidden_layers - 1}."
         unread = ("q_proj", "o_proj", "mlp")
-        names = [n for n in self._down if last not in n or not any(u in n for u in unread)]
-        self.matrices = [p for n in names for p in (self._down[n], self._up[n])]
+        names = [n for n in self._pairs if last not in n or not any(u in n for u in unread)]
+        self.matrices = [half for n in names for half in self._pairs[n]]
         self.method = adapter.method
 
     def encoder(self) -> dict[str, Tensor]:
         """Give the weights with the LoRA merged in, differentiable."""
-        # one pass over a large model's weights: copies of them cost more than the product
-        merged = {
-            n: torch.addmm(
-                self.decoder[n], (SCALE * self._up[n]).to(self._dtype), down.to(self._dtype)
-            )
-            for n, down in self._down.items()
-        }
-        return {**self.decoder, **merged}
+        return merged(self.decoder, self._pairs)
 
     def marks(self, ratio: int) -> Tensor:
         """Give the embeddings of a chunk's anchors, one in ``ratio`` tokens, by place, (A, D).

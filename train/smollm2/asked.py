@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from qa_batches import Mix, QuestionBatch, batches, read_texts
@@ -11,15 +12,31 @@ from qa_batches import Mix, QuestionBatch, batches, read_texts
 from sac_rag.tokens import Tokens
 
 import pair  # isort: skip  # on the path by qa_batches
-from loop import Run  # isort: skip
+import loop  # isort: skip
+
+NAME = "SmolLM2-135M-Instruct"
+RANK = 16
+"""Of every LoRA."""
 
 
-class AskedRun(Run):
+def arguments(description: str | None, *, minutes: float) -> argparse.ArgumentParser:
+    """Give the parser of what trainings on questions are told."""
+    parser = loop.arguments(description, minutes=minutes)
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--data", nargs="+", required=True, help="question files or patterns")
+    parser.add_argument("--out", type=Path, required=True, help="folder of what was trained")
+    parser.add_argument("--ratio", type=int, default=5)
+    parser.add_argument("--joined", type=float, default=0.0, help="share asked among more texts")
+    parser.add_argument("--far", type=float, default=0.0, help="share asked far from the texts")
+    return parser
+
+
+class AskedRun(loop.Run):
     """Reads question files; its trainings say what is learned. Few steps warm up: they are slow.
 
     Args:
         args: Base, data, seed, and the shares ``joined`` and ``far``.
-        run: As ``Run`` takes them.
+        run: As ``loop.Run`` takes them.
     """
 
     def __init__(self, args: argparse.Namespace, **run: Any) -> None:

@@ -17,23 +17,21 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-from asked import AskedRun
+from asked import NAME, RANK, AskedRun, arguments
 from joined import loss_among
 from qa_batches import QuestionBatch
 from torch import Tensor, manual_seed
 
 import pair  # isort: skip  # on the path by qa_batches
-from loop import arguments, train  # isort: skip
+from loop import train  # isort: skip
 from reader import Reader, fast_dtype  # isort: skip
 from train_sac import Weights, new_adapter  # isort: skip
 
-RANK = 16
 LADDER = ((0.05, 1), (0.15, 2), (0.25, 3))
 """Tokens per anchor until this share of the time is over; then the adapter's own.
 
 One anchor a token is what the decoder can read: it learns to answer briefly first, then with fewer
 anchors, and never has to find out from nothing that they say something."""
-NAME = "SmolLM2-135M-Instruct"
 
 
 class QuestionRun(AskedRun):
@@ -77,12 +75,5 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = arguments(__doc__, minutes=60.0)
-    parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--data", nargs="+", required=True, help="question files or patterns")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the adapter")
-    parser.add_argument("--ratio", type=int, default=5)
-    parser.add_argument("--joined", type=float, default=0.0, help="share asked among more texts")
-    parser.add_argument("--far", type=float, default=0.0, help="share asked far from the texts")
-    given = parser.parse_args()
+    given = arguments(__doc__, minutes=60.0).parse_args()
     pair.launch(main, given, processes=given.processes)
