@@ -43,8 +43,10 @@ def gradients(asked: argparse.Namespace) -> None:
                 "gradients are measured by the first process alone, which with fsdp=true holds but "
                 "a share of the weights; give fsdp=false"
             )
-        callback = GradientCallback(every=asked.every, num_samples=asked.samples)
-        run_stage(recipe, callbacks=[callback])
+        # nothing here may hold the trainer when the processes part
+        run_stage(
+            recipe, callbacks=[GradientCallback(every=asked.every, num_samples=asked.samples)]
+        )
         leave_group()
         folder = recipe.out
     _finish(asked, lambda: {Path(folder).name: read_lines(folder)}, draw.draw_gradients)

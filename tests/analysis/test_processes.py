@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.train.processes import together
+from tests.train.processes import parting
 
 TINY = str(Path(__file__).parents[2] / "train" / "recipes" / "tiny.yaml")
 
@@ -21,7 +21,7 @@ def test_the_first_of_two_processes_draws_the_gradients(tiny_folders, tmp_path, 
     words += [f"model={tiny_folders[0]}", f"pretrain.out={tmp_path / 'run'}", "steps=2"]
     words += ["batch=2", "micro_batch=1", "data.limit=8", "data.held_out=0"]
     words += ["--out", str(tmp_path / "out")]
-    told = together([sys.executable, "-m", "sac_rag.analysis", "gradients", *words])
+    told = parting([sys.executable, "-m", "sac_rag.analysis", "gradients", *words])
     assert [line for line in told.splitlines() if line.endswith(".png")] == [
         f"{tmp_path / 'out' / 'gradients'}.npz, .json and .png"
     ]

@@ -15,6 +15,7 @@ import torch
 
 from sac_rag.train.checkpoints import last_checkpoint
 from sac_rag.train.distillation import Distillation
+from sac_rag.train.group import leave_group
 from sac_rag.train.loop import SACTrainer
 from sac_rag.train.module import TrainingModule, make_trainable
 from sac_rag.train.objectives import OBJECTIVES
@@ -37,8 +38,8 @@ def trainer_for(recipe: Recipe, **held_out) -> SACTrainer:
     return make_trainer(module, SAMPLES, recipe, **held_out)
 
 
-def main(out: Path) -> None:
-    torch.set_num_threads(1)
+def train(out: Path) -> dict[str, int]:
+    """Train with a stop between; count the weights that are this process's own."""
     recipe = replace(recipe_for(out, micro_batch=1, fsdp=True), gradient_checkpointing=True)
     broken = trainer_for(recipe)
     broken.args.max_steps = 3
@@ -50,15 +51,20 @@ def main(out: Path) -> None:
     weights = dict(trainer._module.named_parameters())
     held = {name: weight.to_local().numel() for name, weight in weights.items()}
     base = [name for name in weights if "lora_" not in name and name.startswith("model.")]
-    facts = {
+    return {
         "base": sum(weights[name].numel() for name in base),
         "base_here": sum(held[name] for name in base),
         "learned": sum(weight.numel() for weight in weights.values() if weight.requires_grad),
         "learned_here": sum(held[name] for name in held if weights[name].requires_grad),
     }
+
+
+def main(out: Path) -> None:
+    """Train, and part."""
+    torch.set_num_threads(1)
+    facts = train(out)
+    leave_group()
     (out / f"held-{os.environ['RANK']}.json").write_text(json.dumps(facts))
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from sac_rag.train.__main__ import main
 from sac_rag.train.recipe_file import read_recipe
 from sac_rag.train.run import reading_order
 from tests.tiny import byte_tokenizer, tiny_adapter, tiny_model
-from tests.train.processes import together
+from tests.train.processes import parting
 
 pytest.importorskip("datasets", reason="the extra 'train' is not installed")
 TINY = Path(__file__).parents[2] / "train" / "recipes" / "tiny.yaml"
@@ -262,7 +262,7 @@ def test_two_processes_equal_one(changes, tmp_path):
     """The same global batch on two gloo processes moves the weights the same way."""
     settings = [*changes, "micro_batch=2", "optim.lr=0.001", "data.held_out=3"]
     run("pretrain", tmp_path / "one", *settings)
-    together(command("pretrain", tmp_path / "two", *settings))
+    parting(command("pretrain", tmp_path / "two", *settings))
     same_adapter(tmp_path / "one", tmp_path / "two")
     ours, theirs = measured(tmp_path / "one"), measured(tmp_path / "two")
     for (step, *numbers, seen), (their_step, *their_numbers, their_seen) in zip(

@@ -33,8 +33,6 @@ from reader import Reader, fast_dtype  # isort: skip
 from train_sac import Weights, lora_pairs, merged, new_adapter, new_lora  # isort: skip
 
 log = logging.getLogger("train")
-FULL_EVERY = 3
-"""Of so many steps one reads in full."""
 READS = f"{NAME}, taught to read"
 
 
@@ -53,6 +51,7 @@ class ReadingRun(AskedRun):
         self.reading = get_peft_model(plain, new_lora(RANK))
         self.pairs = lora_pairs(self.reading.get_base_model())
         self.reader = Reader(self.adapter.backbone.config, compiled=not args.tiny)
+        self.full_every = args.full_every
         self.full: list[float] = []
         method = self.adapter.method
         super().__init__(
@@ -66,14 +65,14 @@ class ReadingRun(AskedRun):
         """Answer from anchors, or from the full text."""
         # the encoder stands on what the decoder has learned so far
         self.weights.decoder = merged(self.frozen, self.pairs)
-        if self.step % FULL_EVERY:
+        if self.step % self.full_every:
             compress = self.adapter.config.compress
             return loss_among(self.reader, self.weights, batch, compress)
         return train_base.loss_of(self.reader, self.weights.decoder, batch)
 
     def hear(self, right: float) -> None:
         """Keep what was right in full apart."""
-        if self.step % FULL_EVERY == 1:  # the step that was just taken
+        if (self.step - 1) % self.full_every == 0:  # the step that was just taken
             self.full = [*self.full, right][-WINDOW:]
         else:
             super().hear(right)
@@ -104,5 +103,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    given = arguments(__doc__, minutes=40.0).parse_args()
+    parser = arguments(__doc__, minutes=40.0)
+    parser.add_argument("--full-every", type=int, default=3, help="1: the decoder alone, in full")
+    given = parser.parse_args()
     pair.launch(main, given, processes=given.processes)
