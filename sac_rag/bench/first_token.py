@@ -15,12 +15,12 @@ from sac_rag.bench.settings import Settings
 from sac_rag.bench.shapes import Subject
 from sac_rag.bench.stages import stage_contenders
 from sac_rag.engine import SACEngine
-from sac_rag.generation.packed import PackedWeights
+from sac_rag.generation.fast_greedy import Manner, fast_greedy
 
 MEMORY, WARM, COLD = "anchors, memory", "anchors, disk, cached", "anchors, disk, cold"
 FULL_MEMORY, FULL_COLD = "full KV, memory", "full KV, disk, cold"
 TEXT, ALONE = "full text", "question alone"
-PACKED, TEXT_PACKED, ALONE_PACKED = (f"{name}, packed weights" for name in (MEMORY, TEXT, ALONE))
+FAST, TEXT_FAST, ALONE_FAST = (f"{name}, fast greedy" for name in (MEMORY, TEXT, ALONE))
 TARGET_CONTEXT, GPU_TARGET_CONTEXT = 8000, 32_000
 """Tokens from which on the targets are defined."""
 
@@ -30,14 +30,14 @@ def measure_first_token(subject: Subject, settings: Settings) -> Section:
 
     Ours is ``SACEngine.generate`` with the text of each document given and its anchors in the
     store: hashing, reading, checking every byte, joining, prefill. ``question alone`` has no
-    documents: what no method can go below. With ``packed``, three of them come once more so.
+    documents: what no method can go below. With ``fast_greedy``, three come once more so.
     """
     rows: list[Row] = []
     ratios: list[Ratio] = []
     not_run: list[str] = []
     dropped: set[bool | None] = set()
     grown: dict[str, list[tuple[int, float]]] = {}
-    packed = PackedWeights(subject.backbone) if settings.packed else None
+    fast = fast_greedy(subject.backbone) if settings.fast_greedy else None
     for context in settings.contexts:
         if not subject.fits(context + settings.question_tokens + 2):
             not_run.append(
@@ -48,8 +48,8 @@ def measure_first_token(subject: Subject, settings: Settings) -> Section:
         with set_up(subject, settings, context) as scene:
             at = {"context": scene.num_tokens}
             contenders = _contenders(scene, dropped)
-            if packed:
-                contenders |= _packed(contenders, packed, subject)
+            if fast:
+                contenders |= _fast(contenders, fast, subject)
             laps = race(contenders, settings.pace, sync=subject.sync)
             rows += [row(name, done, at=at, figures={}) for name, done in laps.items()]
             ratios += _ratios(laps, at, on_cpu=subject.on_cpu)
@@ -95,12 +95,10 @@ def _contenders(scene: Scene, dropped: set[bool | None]) -> dict[str, Contender]
     }
 
 
-def _packed(
-    contenders: dict[str, Contender], packed: PackedWeights, subject: Subject
-) -> dict[str, Contender]:
-    plain = {PACKED: MEMORY, TEXT_PACKED: TEXT, ALONE_PACKED: ALONE}
+def _fast(contenders: dict[str, Contender], fast: Manner, subject: Subject) -> dict[str, Contender]:
+    plain = {FAST: MEMORY, TEXT_FAST: TEXT, ALONE_FAST: ALONE}
     return {
-        name: Contender(run=partial(subject.running, contenders[other].run, while_decoding=packed))
+        name: Contender(run=partial(subject.running, contenders[other].run, while_decoding=fast))
         for name, other in plain.items()
     }
 
@@ -116,9 +114,9 @@ def _ratios(laps: Laps, at: At, *, on_cpu: bool) -> list[Ratio]:
         (FULL_COLD, COLD): ">= 1",
         (TEXT, FULL_MEMORY): None,
         (TEXT, ALONE): None,
-        (TEXT, PACKED): None,
-        (TEXT_PACKED, PACKED): in_memory if far else None,
-        (TEXT_PACKED, ALONE_PACKED): None,
+        (TEXT, FAST): None,
+        (TEXT_FAST, FAST): in_memory if far else None,
+        (TEXT_FAST, ALONE_FAST): None,
     }
     aims = {names: aim for names, aim in aims.items() if laps.keys() >= set(names)}
     return [versus(laps, over, under, at=at, target=aim) for (over, under), aim in aims.items()]

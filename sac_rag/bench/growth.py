@@ -19,11 +19,11 @@ from sac_rag.bench.results import Row, Section, row
 from sac_rag.bench.settings import Settings
 from sac_rag.bench.shapes import Subject
 from sac_rag.engine.requests import Document
-from sac_rag.generation.packed import PackedWeights
+from sac_rag.generation.fast_greedy import fast_greedy
 from sac_rag.store import open_store
 
 FIRST_TOKEN, ENTRIES, BATCH = "first token", "entries", "batch"
-BATCH_PACKED = "batch, packed weights"
+BATCH_FAST = "batch, fast greedy"
 FLAT_NOTE = "of a store of N entries: time grows with the {:.2f}th power of N (0 is flat)"
 
 
@@ -124,13 +124,13 @@ def _key(index: int) -> str:
 def _batches(subject: Subject, settings: Settings) -> tuple[list[Row], list[str]]:
     """Answer ever more requests together, each about the shortest context, anchors in memory.
 
-    With ``packed`` the same once more with packed weights.
+    With ``fast_greedy`` the same once more so.
     """
     rows: list[Row] = []
     context = min(settings.contexts)
     if not subject.fits(context + settings.question_tokens + settings.new_tokens + 1):
         return rows, [f"batches: a context of {context:,} tokens exceeds the window"]
-    packed = PackedWeights(subject.backbone) if settings.packed else None
+    fast = fast_greedy(subject.backbone) if settings.fast_greedy else None
     with set_up(subject, settings, context) as scene:
         request, engine = scene.request(scene.memory), scene.memory
         for number in settings.batches:
@@ -141,9 +141,9 @@ def _batches(subject: Subject, settings: Settings) -> tuple[list[Row], list[str]
                 )
 
             contenders = {BATCH: Contender(run=answer)}
-            if packed:
-                run = partial(subject.running, answer, while_decoding=packed)
-                contenders[BATCH_PACKED] = Contender(run=run)
+            if fast:
+                run = partial(subject.running, answer, while_decoding=fast)
+                contenders[BATCH_FAST] = Contender(run=run)
             at = {"batch": number, "context": scene.num_tokens}
             for name, laps in race(contenders, settings.pace, sync=subject.sync).items():
                 rate = number * settings.new_tokens / wall(laps).median

@@ -21,8 +21,8 @@ class Settings:
     """Tokens decoded."""
     compiled: bool = False
     """Whether the encoder is measured compiled as well; compiling takes minutes."""
-    packed: bool = False
-    """Whether a CPU's decoder is measured with packed weights as well: a second copy of them."""
+    fast_greedy: bool = False
+    """Whether a CPU's decoder is measured as ``fast_greedy`` as well: a second copy of weights."""
     readers: tuple[int, ...] = (1, 8, 64)
     """Threads that use a store at once."""
     processes: tuple[int, ...] = (1, 8)

@@ -101,9 +101,11 @@ def bench(
         bool | None,
         typer.Option("--compiled", help="Measure the encoder compiled as well (minutes)."),
     ] = None,
-    packed: Annotated[
+    fast_greedy: Annotated[
         bool | None,
-        typer.Option("--packed", help="Measure a CPU's decoder with packed weights as well."),
+        typer.Option(
+            "--fast-greedy", help="Measure a CPU's decoder with packed weights and head as well."
+        ),
     ] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Rounds of each race.")] = None,
     seconds: Annotated[
@@ -148,7 +150,7 @@ def bench(
             "questions": questions,
             "cartridge_steps": cartridge_steps,
             "compiled": compiled,
-            "packed": packed,
+            "fast_greedy": fast_greedy,
             "seed": seed,
         },
         pace={"repeats": repeats, "seconds": seconds},
@@ -158,9 +160,9 @@ def bench(
         raise ConfigError("--study is for cartridges, and none is trained: give --cartridge-steps")
     comparison = _comparison(data, rival, study)
     subject = _open(shape, adapter, ratio, layers, device, dtype, seed)
-    if packed and not subject.on_cpu:
+    if fast_greedy and not subject.on_cpu:
         raise ConfigError(
-            f"--packed is for a decoder on a CPU, this one is on {subject.backbone.device}; "
+            f"--fast-greedy is for a decoder on a CPU, this one is on {subject.backbone.device}; "
             "leave it out, or give --device cpu"
         )
     chosen = names or list(MEASUREMENTS)

@@ -19,6 +19,7 @@ from sac_rag.bench.shapes import open_subject
 from sac_rag.data import QARecord
 from sac_rag.data.records import Passage
 from sac_rag.errors import ConfigError
+from sac_rag.generation.greedy_head import GreedyHead
 from sac_rag.generation.packed import PackedWeights
 
 NAMES = [name for name in MEASUREMENTS if name != "equal-bytes"]
@@ -71,18 +72,23 @@ def test_what_is_compared_is_there(sections):
     assert {"first token", "look", "get", "put", "batch"} == contenders(sections["growth"])
 
 
-def test_packed_weights_are_raced_if_asked(subject, small, monkeypatch):
-    used = []
-    enter = PackedWeights.__call__
-    monkeypatch.setattr(PackedWeights, "__call__", lambda self: used.append(self) or enter(self))
-    asked = replace(small, contexts=(60,), packed=True)
+def test_fast_greedy_decoding_is_raced_if_asked(subject, small, monkeypatch):
+    used = set()
+    for part in (PackedWeights, GreedyHead):
+
+        def note(self, enter=part.__call__):
+            used.add(type(self))
+            return enter(self)
+
+        monkeypatch.setattr(part, "__call__", note)
+    asked = replace(small, contexts=(60,), fast_greedy=True)
     first, growth = (MEASUREMENTS[name](subject, asked) for name in ("first-token", "growth"))
-    assert {f"{name}, packed weights" for name in ("anchors, memory", "full text")} <= (
+    assert {f"{name}, fast greedy" for name in ("anchors, memory", "full text")} <= (
         contenders(first)
     )
-    assert "full text / anchors, memory, packed weights" in {one.name for one in first.ratios}
-    assert {"batch", "batch, packed weights"} <= contenders(growth)
-    assert used
+    assert "full text / anchors, memory, fast greedy" in {one.name for one in first.ratios}
+    assert {"batch", "batch, fast greedy"} <= contenders(growth)
+    assert used == {PackedWeights, GreedyHead}
     assert subject.backbone.while_decoding is nullcontext
 
 

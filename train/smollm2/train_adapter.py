@@ -6,8 +6,9 @@
 
 The decoder stays frozen. This is the second stage of the paper alone (questions, no continuation),
 with the loop and the fast layers of ``train/embedded``: with AMX they compute bfloat16, and several
-questions share the encoding of their text. It begins with an anchor at every token (``LADDER``). It
-goes on from ``--work``; SIGTERM stops it after a step. What 160 minutes gave is in ``README.md``.
+questions share the encoding of their text. It begins with an anchor at every token (``LADDER``), or
+with what ``--start`` has learned. It goes on from ``--work``; SIGTERM stops it after a step. What
+160 minutes gave is in ``README.md``.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class QuestionRun(AskedRun):
         )
         self.weights = Weights(self.adapter, dtype=fast_dtype())
         self.reader = Reader(self.adapter.backbone.config, compiled=not args.tiny)
+        self.ladder = () if args.start else LADDER
         # shapes of the ladder's first steps are not worth compiling
         self.early = Reader(self.adapter.backbone.config, compiled=False)
         self.early.context_layer = self.reader.context_layer
@@ -58,7 +60,7 @@ class QuestionRun(AskedRun):
     def loss_of(self, batch: QuestionBatch) -> tuple[Tensor, float]:
         """Encode the texts to anchors and answer from them."""
         compress = self.adapter.config.compress
-        ratio = next((few for until, few in LADDER if self.done < until), compress.ratio)
+        ratio = next((few for until, few in self.ladder if self.done < until), compress.ratio)
         if ratio >= compress.ratio:
             return loss_among(self.reader, self.weights, batch, compress)
         return loss_among(self.early, self.weights, batch, replace(compress, ratio=ratio))

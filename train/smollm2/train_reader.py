@@ -16,15 +16,18 @@ import argparse
 import copy
 import itertools
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from asked import NAME, RANK, AskedRun, arguments
 from joined import loss_among
+from merging import merge_reading
 from peft import get_peft_model
 from qa_batches import QuestionBatch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from torch.nn.functional import pad
+from transformers import AutoModelForCausalLM
 
 import pair  # isort: skip  # on the path by qa_batches
 import train_base  # isort: skip
@@ -33,7 +36,15 @@ from reader import Reader, fast_dtype  # isort: skip
 from train_sac import Weights, lora_pairs, merged, new_adapter, new_lora  # isort: skip
 
 log = logging.getLogger("train")
+STEP = 128
+"""As the buckets of ``qa_batches`` are."""
 READS = f"{NAME}, taught to read"
+
+
+def widened(batch: QuestionBatch) -> QuestionBatch:
+    """Pad a batch's texts to a multiple of ``STEP`` tokens: every other length is compiled anew."""
+    free = -batch.context.shape[1] % STEP
+    return replace(batch, context=pad(batch.context, (0, free)))
 
 
 class ReadingRun(AskedRun):
@@ -46,7 +57,7 @@ class ReadingRun(AskedRun):
         )
         self.weights = Weights(self.adapter, dtype=fast_dtype())
         self.frozen = self.weights.decoder
-        self.tokenizer = AutoTokenizer.from_pretrained(args.base)
+        self.base = args.base
         plain = AutoModelForCausalLM.from_pretrained(args.base, dtype=torch.float32)
         self.reading = get_peft_model(plain, new_lora(RANK))
         self.pairs = lora_pairs(self.reading.get_base_model())
@@ -54,9 +65,11 @@ class ReadingRun(AskedRun):
         self.full_every = args.full_every
         self.full: list[float] = []
         method = self.adapter.method
+        # what no step reads would only decay
+        read = self.weights.matrices if self.full_every > 1 else []
         super().__init__(
             args,
-            matrices=[*itertools.chain(*self.pairs.values()), *self.weights.matrices],
+            matrices=[*itertools.chain(*self.pairs.values()), *read],
             others=[method.anchor_embeddings, method.task_embeddings],
             decay=0.5,
         )
@@ -68,7 +81,7 @@ class ReadingRun(AskedRun):
         if self.step % self.full_every:
             compress = self.adapter.config.compress
             return loss_among(self.reader, self.weights, batch, compress)
-        return train_base.loss_of(self.reader, self.weights.decoder, batch)
+        return train_base.loss_of(self.reader, self.weights.decoder, widened(batch))
 
     def hear(self, right: float) -> None:
         """Keep what was right in full apart."""
@@ -84,10 +97,9 @@ class ReadingRun(AskedRun):
             log.info("in full  right %.3f", sum(self.full) / len(self.full))
 
     def export(self, out: Path) -> None:
-        """Write the decoder with its LoRA merged in, and the adapter for it beside it."""
-        made = copy.deepcopy(self.reading).merge_and_unload()
-        made.save_pretrained(out / "base")
-        self.tokenizer.save_pretrained(out / "base")
+        """Write the decoder's LoRA, the decoder with it merged in, and the adapter for that."""
+        copy.deepcopy(self.reading).bfloat16().save_pretrained(out / "reading")
+        merge_reading(self.base, out / "reading", out / "base")
         ratio = self.adapter.config.compress.ratio
         folder = out / f"sac-{ratio}x"
         self.adapter.save_pretrained(folder)
