@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import doctest
+from functools import partial
 from importlib import import_module
 
 import pytest
 
-from sac_rag.bench.clock import Contender, Lap, Pace, Spread, exponent, race, ratio
+from sac_rag.bench.clock import SETTLE_S, Contender, Lap, Pace, Spread, exponent, race, ratio
 from sac_rag.errors import ConfigError
 
 
@@ -20,14 +21,30 @@ def test_examples(name):
 
 def test_contenders_take_turns_and_warm_up_does_not_count():
     calls = []
-    contenders = {
-        name: Contender(run=lambda name=name: calls.append(name), before=lambda: calls.append("-"))
-        for name in "abc"
-    }
+    long = Lap(wall_s=SETTLE_S, cpu_s=1.0)
+
+    def contender(name: str) -> Contender:
+        return Contender(run=lambda: calls.append(name) or long, before=lambda: calls.append("-"))
+
+    contenders = {name: contender(name) for name in "abc"}
     laps = race(contenders, Pace(repeats=3, warm_up=1, seconds=60))
     assert "".join(calls).replace("-", "") == "abc" + "abc" + "bca" + "cab"
     assert calls[::2] == ["-"] * 12
     assert {name: len(done) for name, done in laps.items()} == {"a": 3, "b": 3, "c": 3}
+
+
+def test_what_takes_little_settles_before_it_is_timed():
+    calls = []
+
+    def run(name: str, wall_s: float) -> Lap:
+        calls.append(name)
+        return Lap(wall_s=wall_s, cpu_s=1.0)
+
+    times = {"a": SETTLE_S, "b": SETTLE_S / 2}
+    contenders = {name: Contender(run=partial(run, name, s)) for name, s in times.items()}
+    laps = race(contenders, Pace(repeats=2, warm_up=1, seconds=60))
+    assert "".join(calls) == "ab" + "abb" + "bba"
+    assert {name: len(done) for name, done in laps.items()} == {"a": 2, "b": 2}
 
 
 def test_time_that_is_up_ends_the_race_after_a_whole_round():
