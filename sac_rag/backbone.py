@@ -20,7 +20,7 @@ from sac_rag.errors import UnsupportedModelError
 from sac_rag.layer_calls import LayerCall, call
 from sac_rag.layer_steps import causal_mask, forward, read_anchors
 from sac_rag.layout import SINK_POSITION
-from sac_rag.lora import MergedLora, lora_off
+from sac_rag.lora import LoraSwitch, MergedLora
 from sac_rag.output_head import reading_dense
 from sac_rag.rope import STATIC_ROPE_TYPES
 
@@ -51,6 +51,7 @@ class Backbone:
             )
         self.lock = threading.RLock()
         """Held while the LoRA is switched: one encode or one decode at a time."""
+        self._lora = LoraSwitch(model) if _is_peft(model) else None
         self._merged: MergedLora | None = None
         self.call_layer: LayerCall = call
         """How ``encode``, ``last_hidden`` and ``read`` run a layer; see ``layer_calls``."""
@@ -117,7 +118,7 @@ class Backbone:
             if self._merged is not None:
                 frozen = self._merged.outside()
             else:
-                frozen = lora_off(self.model) if _is_peft(self.model) else nullcontext()
+                frozen = self._lora.off() if self._lora is not None else nullcontext()
             head = self.causal_lm.get_output_embeddings()
             with frozen, reading_dense(head), self.while_decoding():
                 yield
@@ -134,7 +135,7 @@ class Backbone:
             UnsupportedModelError: If there is no plain LoRA to merge.
         """
         with self.lock:
-            if not _is_peft(self.model):
+            if self._lora is None:
                 raise UnsupportedModelError(
                     "asked to merge a LoRA, and this model carries none; encode without merging"
                 )

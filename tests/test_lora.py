@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from peft import LoraConfig
 
 from sac_rag.adapter import Adapter
 from sac_rag.chunking import split_chunks
@@ -40,9 +41,27 @@ def test_decoding_leaves_frozen_what_is_frozen_and_trained_what_is_trained(adapt
         weight.requires_grad_(trained and "lora_" in name)
     before = {name: weight.requires_grad for name, weight in model.named_parameters()}
     assert any(before.values()) == trained
+    embeds_BTD = torch.randn(1, 5, adapter.backbone.model_dim, requires_grad=True)
     with adapter.backbone.decoding():
-        assert not any(w.requires_grad for n, w in model.named_parameters() if "lora_" in n)
+        adapter.backbone.causal_lm(inputs_embeds=embeds_BTD).logits.sum().backward()
+    assert embeds_BTD.grad is not None
+    assert all(weight.grad is None for weight in model.parameters())
     assert {name: weight.requires_grad for name, weight in model.named_parameters()} == before
+
+
+@torch.no_grad()
+def test_another_adapter_is_switched_off_as_well(adapter):
+    """Also where it stands on layers that carried none when the first was switched."""
+    ids, backbone = torch.arange(6, 40)[None], adapter.backbone
+    with backbone.decoding():
+        plain = backbone.causal_lm(input_ids=ids).logits
+    backbone.model.add_adapter(
+        "other", LoraConfig(target_modules=["embed_tokens"], init_lora_weights=False)
+    )
+    backbone.model.set_adapter("other")
+    assert not torch.equal(backbone.causal_lm(input_ids=ids).logits, plain)
+    with backbone.decoding():
+        assert torch.equal(backbone.causal_lm(input_ids=ids).logits, plain)
 
 
 @torch.no_grad()
