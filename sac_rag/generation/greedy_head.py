@@ -124,16 +124,16 @@ class WholeProduct:
             packed = torch.ops.onednn.qlinear_prepack(whole_VD, [2, whole_VD.shape[1]])
             self._packed: Any = packed
             # as far from zero as sums can be, and as they come
-            probe_VD = whole_VD[:: max(1, len(whole_VD) // 64)].float()
+            some = slice(None, None, max(1, len(whole_VD) // 64))
+            probe_VD = whole_VD[some].float()
             rows_ND = torch.stack((probe_VD[0].sign() * LEVELS, probe_VD[-1]))
-            found_NV = self(rows_ND)[:, :: max(1, len(whole_VD) // 64)]
+            found_NV = self(rows_ND)[:, some]
         except (RuntimeError, AttributeError) as error:
             raise UnsupportedModelError(
                 f"this torch multiplies no whole numbers of eight bits ({error}); decode without"
             ) from error
-        wanted_NV = rows_ND.double() @ probe_VD.T.double()
-        scaled_NV = (wanted_NV * scale_V[:: max(1, len(whole_VD) // 64)]).float()
-        if not torch.allclose(found_NV, scaled_NV, rtol=1e-5, atol=0):
+        wanted_NV = rows_ND.double() @ probe_VD.T.double() * scale_V[some]
+        if not torch.allclose(found_NV.double(), wanted_NV, rtol=1e-5, atol=0):
             raise UnsupportedModelError(
                 "this processor multiplies whole numbers of eight bits inexactly; decode without"
             )
