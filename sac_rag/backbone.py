@@ -28,6 +28,10 @@ MODEL_TYPES = ("llama", "mistral", "qwen2", "qwen3")
 """transformers' model types whose layers the encoder knows how to read."""
 
 
+WhileDecoding = Callable[[], AbstractContextManager[None]]
+"""Called, it gives what the frozen decoder runs inside."""
+
+
 class Backbone:
     """A transformers decoder with, if it was given one, a peft LoRA on it.
 
@@ -57,7 +61,7 @@ class Backbone:
         """How ``encode``, ``last_hidden`` and ``read`` run a layer; see ``layer_calls``."""
         self.run_encoder: EncoderPass = run_encoder
         """How ``encode`` runs all layers; see ``encoder``, and ``compiled`` for another."""
-        self.while_decoding: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.while_decoding: WhileDecoding = nullcontext
         """What else is done inside ``decoding``; see ``generation.packed`` for something."""
 
     @property

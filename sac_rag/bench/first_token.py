@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from sac_rag.backbone import WhileDecoding
 from sac_rag.bench.clock import Contender, Laps, exponent, race, work
 from sac_rag.bench.contexts import Scene, set_up
 from sac_rag.bench.full_kv import FullKV
@@ -15,7 +16,7 @@ from sac_rag.bench.settings import Settings
 from sac_rag.bench.shapes import Subject
 from sac_rag.bench.stages import stage_contenders
 from sac_rag.engine import SACEngine
-from sac_rag.generation.fast_greedy import Manner, fast_greedy
+from sac_rag.generation.fast_greedy import fast_greedy
 
 MEMORY, WARM, COLD = "anchors, memory", "anchors, disk, cached", "anchors, disk, cold"
 FULL_MEMORY, FULL_COLD = "full KV, memory", "full KV, disk, cold"
@@ -95,7 +96,9 @@ def _contenders(scene: Scene, dropped: set[bool | None]) -> dict[str, Contender]
     }
 
 
-def _fast(contenders: dict[str, Contender], fast: Manner, subject: Subject) -> dict[str, Contender]:
+def _fast(
+    contenders: dict[str, Contender], fast: WhileDecoding, subject: Subject
+) -> dict[str, Contender]:
     plain = {FAST: MEMORY, TEXT_FAST: TEXT, ALONE_FAST: ALONE}
     return {
         name: Contender(run=partial(subject.running, contenders[other].run, while_decoding=fast))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-from sac_rag.backbone import Backbone
+from sac_rag.backbone import Backbone, WhileDecoding
 from sac_rag.generation.greedy_head import GreedyHead
 from sac_rag.generation.packed import PackedWeights
 
-Manner = Callable[[], AbstractContextManager[None]]
-"""How a frozen decoder runs for a while: what ``Backbone.while_decoding`` holds."""
 
-
-def fast_greedy(backbone: Backbone) -> Manner:
+def fast_greedy(backbone: Backbone) -> WhileDecoding:
     """Pack the decoder's weights, and in float32 let its head choose by eight bits.
 
     ``backbone.while_decoding = fast_greedy(backbone)``, for greedy answers alone; what it costs

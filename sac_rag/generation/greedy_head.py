@@ -27,6 +27,7 @@ from torch.nn.functional import linear
 
 from sac_rag.backbone import Backbone
 from sac_rag.errors import UnsupportedModelError
+from sac_rag.generation.exchange import exchanged
 
 LEVELS = 127
 """Of a sign: weights and states are whole numbers up to it, times a scale."""
@@ -70,7 +71,7 @@ class GreedyHead:
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Exchange the head's product; behind, it is as it was."""
-        before, own = self._head.forward, self._head.__dict__.get("forward")
+        before = self._head.forward
 
         def forward(states: Tensor) -> Tensor:
             few = states.numel() <= MOST_ROWS * states.shape[-1]
@@ -78,14 +79,8 @@ class GreedyHead:
                 return before(states)
             return self.logits(states.reshape(-1, states.shape[-1])).view(*states.shape[:-1], -1)
 
-        self._head.forward = forward
-        try:
+        with exchanged([(self._head, forward)]):
             yield
-        finally:
-            if own is None:
-                del self._head.forward
-            else:
-                self._head.forward = own
 
     def logits(self, states_ND: Tensor) -> Tensor:
         """Give logits of which the greatest of every row is exact, (N, V)."""

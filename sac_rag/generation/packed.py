@@ -15,7 +15,7 @@ differs by as much, so fill a store with one setting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch.nn.functional import linear
 
 from sac_rag.backbone import Backbone
 from sac_rag.errors import UnsupportedModelError
+from sac_rag.generation.exchange import Product, exchanged
 
 SINGLE = 2
 """Up to so many rows the plain product is a matrix times a vector, and as fast as memory."""
@@ -53,7 +54,7 @@ class PackedWeights:
             )
         with backbone.decoding():  # the frozen weights, also where a LoRA is merged for a while
             # of a LoRA the map that it stands on; its own small ones are off while decoding
-            self._maps: list[tuple[Any, Callable[[Tensor], Tensor]]] = [
+            self._maps: list[tuple[Any, Product]] = [
                 (module, _packed(module))
                 for name, module in backbone.causal_lm.named_modules()
                 if isinstance(module, nn.Linear) and ".lora_" not in name
@@ -62,20 +63,11 @@ class PackedWeights:
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Exchange the maps; behind, they are as they were."""
-        before = [module.__dict__.get("forward") for module, _ in self._maps]
-        for module, forward in self._maps:
-            module.forward = forward
-        try:
+        with exchanged(self._maps):
             yield
-        finally:
-            for (module, _), forward in zip(self._maps, before, strict=True):
-                if forward is None:
-                    del module.forward
-                else:
-                    module.forward = forward
 
 
-def _packed(module: nn.Linear) -> Callable[[Tensor], Tensor]:
+def _packed(module: nn.Linear) -> Product:
     operations: Any = torch.ops.mkldnn
     plain, bias = module.weight, module.bias
     try:

@@ -6,8 +6,10 @@
 
 A decoder that comes as it is answers in sentences and has never read an anchor. Here a LoRA of its
 own learns both, with the adapter: two steps of three answer from anchors, the third from the full
-text. Then it is merged and frozen (``--out``/base, and the adapter for it beside it). CPU, with the
-fast layers of ``train/embedded``; it goes on from ``--work``, and SIGTERM stops it after a step.
+text (``--full-every 1``: every step, and the adapter stays as it is). Then it is merged and frozen:
+``--out``/base, the LoRA it was made with in ``reading``, the adapter for it in ``sac-5x``. CPU,
+with the fast layers of ``train/embedded``; it goes on from ``--work``, and SIGTERM stops it after a
+step.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from transformers import AutoModelForCausalLM
 
 import pair  # isort: skip  # on the path by qa_batches
 import train_base  # isort: skip
+from chunks import round_up  # isort: skip
 from loop import WINDOW, train  # isort: skip
 from reader import Reader, fast_dtype  # isort: skip
 from train_sac import Weights, lora_pairs, merged, new_adapter, new_lora  # isort: skip
@@ -43,7 +46,8 @@ READS = f"{NAME}, taught to read"
 
 def widened(batch: QuestionBatch) -> QuestionBatch:
     """Pad a batch's texts to a multiple of ``STEP`` tokens: every other length is compiled anew."""
-    free = -batch.context.shape[1] % STEP
+    width = batch.context.shape[1]
+    free = round_up(width, STEP) - width
     return replace(batch, context=pad(batch.context, (0, free)))
 
 
